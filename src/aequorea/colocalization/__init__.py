@@ -1,0 +1,56 @@
+"""Do two stains colocalize? Pixel and object measures, thresholds, diagnostics, honest nulls.
+
+Everything is a function of arrays and can be imported from here; a name is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "correlation": ("kendall_tau", "li_icq", "pearson", "spearman"),
+    "manders": ("manders", "overlap"),
+    "thresholds": ("THRESHOLD_METHODS", "auto_threshold"),
+    "costes": ("CostesSweep", "costes_regression", "costes_sweep", "costes_threshold"),
+    "regions": ("iter_regions", "labels_to_label_mask", "shapes_to_label_mask"),
+    "analysis": ("ALL_METRICS", "COLUMNS", "analyse_all_to_all", "analyse_pairwise"),
+    "scramble": ("costes_randomization", "scramble_example"),
+    "ccf": ("fit_ccf", "van_steensel_ccf"),
+    "ica": ("li_ica",),
+    "objects": (
+        "OBJECT_COLUMNS",
+        "label_objects",
+        "nearest_neighbour_distances",
+        "nearest_neighbour_vectors",
+        "object_centroids",
+        "object_table",
+    ),
+    "object_distances": ("match_objects", "object_distances"),
+    "object_null": ("fraction_within",),
+    "checks": ("check_channels",),
+    "chromatic": ("estimate_shift",),
+    "autocorrelation": ("correlation_area_px", "correlation_length_px", "effective_n"),
+    "significance": ("NullResult", "significance"),
+}
+_ELSEWHERE = {
+    "make_sample_data": "aequorea.simulate.colocalization",
+    "make_sample_data_3d": "aequorea.simulate.colocalization",
+    "make_sample_data_cbs006rbm": "aequorea.io.samples",
+    "make_sample_data_coloc": "aequorea.io.samples",
+    "ColocalizationWidget": "aequorea.viewer",
+}
+_HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+_HOME.update(_ELSEWHERE)
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
