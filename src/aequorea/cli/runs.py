@@ -1,0 +1,48 @@
+"""``aequorea verify`` and ``aequorea report``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - cyclopts reads annotations
+
+from aequorea.errors import InputError
+
+
+def verify(run: Path, /) -> int:
+    """Check that a run is still what it says: recompute the hashes of all inputs and outputs.
+
+    Exit code 1 if anything is missing, changed or unfinished.
+
+    Parameters
+    ----------
+    run : Path
+        Directory of the run.
+    """
+    from aequorea.pipelines.verification import verify as recompute
+
+    found = recompute(run)
+    for problem in found.problems:
+        sys.stderr.write(f"aequorea: {problem}\n")
+    if not found.ok:
+        return 1
+    sys.stdout.write(f"{run}: {found.checked} inputs and outputs are as recorded\n")
+    return 0
+
+
+def report(run: Path, /) -> None:
+    """Rebuild report.html from the tables and images of a finished run.
+
+    Parameters
+    ----------
+    run : Path
+        Directory of the run.
+    """
+    from aequorea.pipelines.verification import open_run
+
+    workflow = open_run(run)["workflow"]
+    if workflow != "colocalization":
+        raise InputError(f"{run}: no report is known for a run of {workflow!r}")
+
+    from aequorea.pipelines.colocalization import rebuild_report
+
+    sys.stdout.write(f"{rebuild_report(run)}\n")
