@@ -1,0 +1,99 @@
+"""The page that leads to several reports."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aequorea import __version__
+from aequorea.report.page import render_page, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One measured number beside the truth that is known of it.
+
+    Attributes
+    ----------
+    quantity : str
+    truth, measured : float
+    unit : str
+        Empty for pure numbers.
+    """
+
+    quantity: str
+    truth: float
+    measured: float
+    unit: str = ""
+
+    @property
+    def error(self) -> float:
+        """Measured minus truth."""
+        return self.measured - self.truth
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexEntry:
+    """One report to lead to.
+
+    Attributes
+    ----------
+    title : str
+    text : str
+        One or two sentences: what was measured, where the image comes from, its licence.
+    report : Path
+        The page, below the folder of the index.
+    thumbnail_png : bytes or None
+    comparisons : sequence of Comparison
+        For simulated data, whose truth is known.
+    """
+
+    title: str
+    text: str
+    report: Path
+    thumbnail_png: bytes | None = None
+    comparisons: Sequence[Comparison] = ()
+
+
+def write_index(
+    out_dir: Path,
+    entries: Sequence[IndexEntry],
+    *,
+    title: str = "aequorea demo",
+    lead: str = "Each workflow, run on real images that ship with the package and on simulated "
+    "ones whose truth is known.",
+) -> Path:
+    """Write ``index.html``, which leads to the reports of ``entries``.
+
+    Parameters
+    ----------
+    out_dir : Path
+        An existing folder.
+    entries : sequence of IndexEntry
+    title, lead : str
+        Heading and first sentence.
+
+    Returns
+    -------
+    Path
+        The page. Links are relative, so the folder can be moved and zipped.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    cards = [(entry, _relative_link(entry.report, out_dir)) for entry in entries]
+    page = render_page("index.html.j2", title=title, lead=lead, cards=cards, version=__version__)
+    return write_atomically(out_dir / "index.html", page)
+
+
+def _relative_link(target: Path, folder: Path) -> str:
+    relative = os.path.relpath(target.absolute(), folder.absolute())
+    return quote(relative.replace(os.sep, "/"))
