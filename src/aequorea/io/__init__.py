@@ -6,17 +6,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aequorea.io.info import FileInfo, describe
+    from aequorea.io.labels import read_labels
+    from aequorea.io.ome_tiff import write_ome_tiff
+    from aequorea.io.ome_zarr_writer import write_ome_zarr
+    from aequorea.io.regions import read_regions
     from aequorea.io.registry import Reader, find_reader, readers
     from aequorea.io.registry import open_image as open  # noqa: A004
+    from aequorea.io.saving import save
 
 _HOME = {
     "open": ("aequorea.io.registry", "open_image"),
     "Reader": ("aequorea.io.registry", "Reader"),
     "readers": ("aequorea.io.registry", "readers"),
     "find_reader": ("aequorea.io.registry", "find_reader"),
+    "FileInfo": ("aequorea.io.info", "FileInfo"),
+    "describe": ("aequorea.io.info", "describe"),
+    "read_labels": ("aequorea.io.labels", "read_labels"),
+    "read_regions": ("aequorea.io.regions", "read_regions"),
+    "save": ("aequorea.io.saving", "save"),
+    "write_ome_tiff": ("aequorea.io.ome_tiff", "write_ome_tiff"),
+    "write_ome_zarr": ("aequorea.io.ome_zarr_writer", "write_ome_zarr"),
 }
 
-__all__ = ["Reader", "find_reader", "open", "readers"]
+__all__ = [
+    "FileInfo",
+    "describe",
+    "read_labels",
+    "read_regions",
+    "Reader",
+    "find_reader",
+    "open",
+    "readers",
+    "save",
+    "write_ome_tiff",
+    "write_ome_zarr",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from aequorea.errors import FileFormatError
+from aequorea.errors import FileFormatError, InputError
 from aequorea.io.units import length_in_um, spacing_or_none, time_in_s
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from aequorea.model.image import Image
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ def _channels(elements: Sequence[ET.Element]) -> tuple[str, ...]:
     any_named = False
     for k, element in enumerate(elements):
         name, samples = element.get("Name"), int(element.get("SamplesPerPixel", 1))
-        any_named = any_named or bool(name) or samples > 1
-        base = name or f"C{k}"
+        any_named = any_named or name is not None or samples > 1
+        base = f"C{k}" if name is None else name
         if samples == 1:
             names.append(base)
             continue
@@ -122,3 +125,98 @@ def _times(pixels: ET.Element) -> NDArray[np.float64] | None:
 
 def _tag(element: ET.Element) -> str:
     return element.tag.rpartition("}")[2]
+
+
+_TYPES = {
+    "bool": "bit",
+    "int8": "int8",
+    "int16": "int16",
+    "int32": "int32",
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "uint32": "uint32",
+    "float32": "float",
+    "float64": "double",
+}
+_NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+_ROOT = (
+    f'<OME xmlns="{_NAMESPACE}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+    f'xsi:schemaLocation="{_NAMESPACE} {_NAMESPACE}/ome.xsd" Creator="aequorea">'
+)
+
+
+def ome_xml(image: Image) -> str:
+    """The OME-XML (2016-06) that describes an image whose planes follow in the order T, C, Z.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    str
+        Pixel sizes in µm, channel names, ``DeltaT`` in s for each plane; nothing for what the
+        image does not know.
+
+    Raises
+    ------
+    InputError
+        If OME has no such pixel type, or a name holds characters that XML cannot.
+    """
+    kind = _TYPES.get(image.dtype.name)
+    if kind is None:
+        raise InputError(
+            f"OME-TIFF cannot hold {image.dtype} pixels (only {', '.join(_TYPES)}); "
+            "convert them, or save as .ome.zarr"
+        )
+    sizes = {a: image.sizes.get(a, 1) for a in "xyzct"}
+    pixels: dict[str, Any] = {"ID": "Pixels:0", "DimensionOrder": "XYZCT", "Type": kind}
+    pixels |= {f"Size{a.upper()}": n for a, n in sizes.items()}
+    for axis, step in image.spacing_um.items():
+        if step is not None:
+            pixels[f"PhysicalSize{axis.upper()}"] = repr(float(step))
+            pixels[f"PhysicalSize{axis.upper()}Unit"] = "µm"
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        _ROOT,
+        f'<Image ID="Image:0" Name={_quoted(_image_name(image))}>',
+        f"<Pixels{_attributes(pixels)}>",
+        *(
+            f'<Channel ID="Channel:0:{k}" Name={_quoted(name)} SamplesPerPixel="1"/>'
+            for k, name in enumerate(image.channels)
+        ),
+        f'<TiffData IFD="0" PlaneCount="{sizes["t"] * sizes["c"] * sizes["z"]}"/>',
+        *_plane_lines(image, sizes),
+        "</Pixels></Image></OME>",
+    ]
+    return "\n".join(lines)
+
+
+def _image_name(image: Image) -> str:
+    name = image.scenes[image.scene] if image.scene < len(image.scenes) else ""
+    return str(name) or "0"
+
+
+def _plane_lines(image: Image, sizes: Mapping[str, int]) -> list[str]:
+    if image.times_s is None:
+        return []
+    return [
+        f'<Plane TheZ="{z}" TheC="{c}" TheT="{t}" DeltaT="{float(time)!r}" DeltaTUnit="s"/>'
+        for t, time in enumerate(image.times_s)
+        for c in range(sizes["c"])
+        for z in range(sizes["z"])
+    ]
+
+
+def _attributes(values: Mapping[str, Any]) -> str:
+    return "".join(f" {key}={_quoted(str(value))}" for key, value in values.items())
+
+
+def _quoted(text: str) -> str:
+    legal = all(
+        c in "\t\n\r" or "\x20" <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
+        for c in text
+    )
+    if not legal:
+        raise InputError(f"the name {text!r} holds characters that OME-XML cannot; rename it")
+    return quoteattr(text, {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})

@@ -13,7 +13,7 @@ from aequorea.model.lazy import BasicIndex, LazyArray, full_index
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PlaneSource = Callable[[Sequence[int]], Iterable["NDArray[Any]"]]
+PlaneSource = Callable[[Sequence[int]], Iterable[Any]]
 
 
 class PlaneArray:
@@ -26,8 +26,9 @@ class PlaneArray:
     plane_ndim : int
         How many of the last axes make one plane.
     source : callable
-        Takes plane numbers (C order over the leading axes), yields those planes in that
-        order. It opens what it needs and closes it again.
+        Takes plane numbers (C order over the leading axes) and yields those planes in that
+        order, each an array of the plane's shape or something that reads when indexed like
+        one. It opens what it needs and closes it again.
 
     Examples
     --------
@@ -79,7 +80,7 @@ class PlaneArray:
         pixels = np.empty((len(numbers), *part), self._dtype)
         if pixels.size:
             for place, plane in zip(pixels, self._source(numbers), strict=True):
-                place[...] = plane.reshape(plane_shape)[inner]
+                place[...] = plane[inner]
         kept = [
             len(m) for m, i in zip(lead, items[:lead_ndim], strict=True) if isinstance(i, slice)
         ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "aequorea.readers"
 HEAD_BYTES = 4096
-_BUILT_IN = ("tiff", "raster")
+_BUILT_IN = ("tiff", "raster", "nd2", "czi", "ome_zarr", "npy")
 _LAST_RESORT = "bioio_fallback"
 
 

@@ -122,9 +122,10 @@ class _SharedTiff:
 class _TiffPlanes:
     """Decodes pages of one series."""
 
-    def __init__(self, file: _SharedTiff, series: int) -> None:
+    def __init__(self, file: _SharedTiff, series: int, shape: tuple[int, ...]) -> None:
         self._file = file
         self._series = series
+        self._shape = shape
 
     def __call__(self, numbers: Sequence[int]) -> Iterator[NDArray[Any]]:
         path = self._file.path
@@ -133,9 +134,9 @@ class _TiffPlanes:
             for number in numbers:
                 page = series[number]
                 if page is None:
-                    yield np.zeros(series.keyframe.shape, series.dtype)
+                    yield np.zeros(self._shape, series.dtype)
                     continue
-                yield _page_pixels(page)
+                yield _page_pixels(page).reshape(self._shape)
                 if any("corrupt" in r or "truncated" in r for r in remarks):
                     raise FileFormatError(
                         f"{path}: page {number}: {remarks[0]}; copy the file again"
@@ -180,7 +181,8 @@ def _pixels(file: _SharedTiff, index: int, series: Any) -> LazyArray:
     for split in range(len(shape), -1, -1):
         fits = math.prod(shape[split:]) == page_size and math.prod(shape[:split]) == len(series)
         if fits and series.transform is None:
-            return PlaneArray(shape, series.dtype, len(shape) - split, _TiffPlanes(file, index))
+            planes = _TiffPlanes(file, index, shape[split:])
+            return PlaneArray(shape, series.dtype, len(shape) - split, planes)
     raise FileFormatError(
         f"{file.path}: {len(series)} pages of {tuple(series.keyframe.shape)} do not make "
         f"an image of {shape}; expected whole planes: export it again as OME-TIFF"

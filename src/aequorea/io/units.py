@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 _LENGTHS_UM = {
     "pm": 1e-6,
@@ -76,8 +77,8 @@ def spacing_or_none(value: float | str | None, unit_um: float | None = 1.0) -> f
 
     Examples
     --------
-    >>> spacing_or_none("0.5", 1e-3), spacing_or_none(0.0), spacing_or_none(0.1, None)
-    (0.0005, None, None)
+    >>> spacing_or_none("1e-07", 1e6), spacing_or_none(0.0), spacing_or_none(0.1, None)
+    (0.1, None, None)
     """
     if value is None or unit_um is None:
         return None
@@ -87,7 +88,8 @@ def spacing_or_none(value: float | str | None, unit_um: float | None = 1.0) -> f
         return None
     if not (math.isfinite(number) and number > 0):
         return None
-    return number if unit_um == 1.0 else number * unit_um
+    # in decimals, so that 1e-07 m is 0.1 µm and not 0.09999999999999999
+    return float(Decimal(str(number)) * Decimal(str(float(unit_um))))
 
 
 def _look_up(unit: str | None, table: dict[str, float]) -> float | None:
