@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aequorea.io.download import cached_download
     from aequorea.io.info import FileInfo, describe
     from aequorea.io.labels import read_labels
     from aequorea.io.ome_tiff import write_ome_tiff
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from aequorea.io.registry import Reader, find_reader, readers
     from aequorea.io.registry import open_image as open  # noqa: A004
     from aequorea.io.saving import save
+    from aequorea.io.tables import read_table, write_table
 
 _HOME = {
     "open": ("aequorea.io.registry", "open_image"),
@@ -22,6 +24,9 @@ _HOME = {
     "find_reader": ("aequorea.io.registry", "find_reader"),
     "FileInfo": ("aequorea.io.info", "FileInfo"),
     "describe": ("aequorea.io.info", "describe"),
+    "cached_download": ("aequorea.io.download", "cached_download"),
+    "read_table": ("aequorea.io.tables", "read_table"),
+    "write_table": ("aequorea.io.tables", "write_table"),
     "read_labels": ("aequorea.io.labels", "read_labels"),
     "read_regions": ("aequorea.io.regions", "read_regions"),
     "save": ("aequorea.io.saving", "save"),
@@ -31,16 +36,19 @@ _HOME = {
 
 __all__ = [
     "FileInfo",
-    "describe",
-    "read_labels",
-    "read_regions",
     "Reader",
+    "cached_download",
+    "describe",
     "find_reader",
     "open",
+    "read_labels",
+    "read_regions",
+    "read_table",
     "readers",
     "save",
     "write_ome_tiff",
     "write_ome_zarr",
+    "write_table",
 ]
 
 

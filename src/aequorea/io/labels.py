@@ -114,7 +114,8 @@ def _pixels(path: Path) -> NDArray[Any]:
             image = open_image(path, axes=_any_axes(path))
     if "c" in image.axes and image.channels[:3] == ("red", "green", "blue"):
         raise FileFormatError(
-            f"{path}: a colour picture; expected one number per pixel: save the labels as 16-bit TIFF"
+            f"{path}: a colour picture; expected one number per pixel: "
+            "save the labels as 16-bit TIFF"
         )
     return np.asarray(image)
 

@@ -170,10 +170,8 @@ def roi_mask(roi: Any, shape_yx: tuple[int, int], what: str) -> NDArray[np.bool_
     kind = roi.roitype.name
     if roi.composite:
         return _composite(roi, shape_yx)
-    if roi.subtype.name in {"ROTATED_RECT", "ELLIPSE"} and kind == "FREEHAND":
-        return _polygon(_outline(roi), shape_yx)
     if kind == "RECT":
-        if roi.arc_size > 0:
+        if roi.rounded_rect_arc_size > 0:
             return _rounded(roi, shape_yx)
         return _rectangle(roi, shape_yx)
     if kind == "OVAL":
@@ -196,7 +194,8 @@ def _sides(roi: Any) -> tuple[float, float, float, float]:
 
 
 def _centres(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.arange(shape[0])[:, None] + 0.5, np.arange(shape[1])[None, :] + 0.5
+    rows, columns = np.arange(shape[0], dtype=np.float64), np.arange(shape[1], dtype=np.float64)
+    return rows[:, None] + 0.5, columns[None, :] + 0.5
 
 
 def _rectangle(roi: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -208,8 +207,8 @@ def _rectangle(roi: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
 def _rounded(roi: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     top, left, bottom, right = _sides(roi)
     y, x = _centres(shape)
-    radius_y = min(roi.arc_size / 2, (bottom - top) / 2)
-    radius_x = min(roi.arc_size / 2, (right - left) / 2)
+    radius_y = min(roi.rounded_rect_arc_size / 2, (bottom - top) / 2)
+    radius_x = min(roi.rounded_rect_arc_size / 2, (right - left) / 2)
     dy = np.maximum(0, np.maximum(top + radius_y - y, y - (bottom - radius_y))) / radius_y
     dx = np.maximum(0, np.maximum(left + radius_x - x, x - (right - radius_x))) / radius_x
     return np.asarray((dy**2 + dx**2 <= 1) & _rectangle(roi, shape))
