@@ -306,8 +306,9 @@ def _no_fit(reason: str) -> CcfFit:
 def _gaussian_fit(x: FloatArray, y: FloatArray, spacing_um: float | None) -> CcfFit:
     def misfit(parameters: FloatArray) -> FloatArray:
         amplitude, offset, centre, sigma = parameters
-        bell: FloatArray = np.exp(-((x - centre) ** 2) / (2.0 * sigma**2))
-        return offset + amplitude * bell - y
+        bell = np.exp(-((x - centre) ** 2) / (2.0 * sigma**2))
+        difference: FloatArray = offset + amplitude * bell - y
+        return difference
 
     span = float(np.ptp(x))
     base = float(np.median(y))

@@ -190,7 +190,7 @@ def scramble_example(
 
     Examples
     --------
-    >>> scramble_example([[1, 2, 3, 4, 5]], block_size=(1, 2), seed=0).tolist()
+    >>> scramble_example([[1, 2, 3, 4, 5]], block_size=(1, 2), seed=3).tolist()
     [[3, 4, 1, 2, 5]]
     """
     array = numeric_image(image, "image")
