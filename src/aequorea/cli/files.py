@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path  # noqa: TC003 - cyclopts reads annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from aequorea.errors import OutputError
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aequorea.io import FileInfo
 
 
 def info(
@@ -24,10 +27,40 @@ def info(
     file : Path
         Any image that can be read.
     """
-    import aequorea
     from aequorea.io import describe
 
-    sys.stdout.write(f"{describe(aequorea.open(file, scene=scene))}\n")
+    sys.stdout.write("\n".join(_lines(describe(file, scene))) + "\n")
+
+
+def _lines(found: FileInfo) -> Iterator[str]:
+    yield found.path
+    facts = {
+        "format": found.format,
+        "scenes": f"{len(found.scenes)} (shown: {found.scene} {found.scenes[found.scene]!r})",
+        "axes": " × ".join(f"{a}={n}" for a, n in zip(found.axes, found.shape, strict=True)),
+        "pixels": f"{found.dtype}, {_size(found.pixel_bytes)} ({_size(found.disk_bytes)} on disk)",
+        "spacing": ", ".join(
+            f"{a} {'not given' if s is None else f'{s:g} µm'}" for a, s in found.spacing_um.items()
+        ),
+        "channels": ", ".join(f"{k}:{name}" for k, name in enumerate(found.channels)),
+        "time": _time(found),
+    }
+    yield from (f"  {name:9} {text}" for name, text in facts.items() if text)
+    yield from (f"  note      {note}" for note in found.notes)
+
+
+def _time(found: FileInfo) -> str:
+    if found.interval_s is None:
+        return ""
+    return f"{found.duration_s:g} s, every {found.interval_s:g} s"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
 
 
 def convert(
@@ -36,6 +69,7 @@ def convert(
     /,
     *,
     scene: Annotated[int, Parameter(help="Which scene (position, series), from 0.")] = 0,
+    overwrite: Annotated[bool, Parameter(help="Replace the target if it exists.")] = False,
 ) -> None:
     """Copy an image, with its calibration, to OME-Zarr (.ome.zarr) or OME-TIFF (.ome.tif).
 
@@ -44,11 +78,9 @@ def convert(
     source : Path
         Any image that can be read.
     target : Path
-        What to write; its ending names the format. An existing file is not overwritten.
+        What to write; its ending names the format.
     """
     import aequorea
 
-    if target.exists():
-        raise OutputError(f"{target}: exists; give another name or remove it")
-    aequorea.save(aequorea.open(source, scene=scene), target)
+    aequorea.save(aequorea.open(source, scene=scene), target, overwrite=overwrite)
     sys.stdout.write(f"{target}\n")

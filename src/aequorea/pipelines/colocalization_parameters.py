@@ -9,9 +9,7 @@ from pydantic import model_validator
 
 from aequorea.pipelines.parameters import Parameters, option
 
-ThresholdMethod = Literal[
-    "costes", "bisection", "otsu", "li", "triangle", "yen", "mean", "isodata", "manual"
-]
+ThresholdMethod = Literal["costes", "otsu", "li", "triangle", "yen", "mean", "isodata", "manual"]
 
 
 class BackgroundParameters(Parameters):
@@ -38,8 +36,11 @@ class PixelParameters(Parameters):
     """Pixel colocalization."""
 
     threshold: ThresholdMethod = "costes"
-    """How each channel's threshold is found, within each region: 'costes' (every level, in one
-    pass), 'bisection' (Coloc 2's), a histogram method, or 'manual'."""
+    """How each channel's threshold is found, within each region: 'costes' (where the pixels below
+    stop correlating), a histogram method, or 'manual'."""
+
+    stepper: Literal["bisection", "costes"] = "bisection"
+    """How Costes' threshold is searched: by bisection, or down one grey level after another."""
 
     threshold_value: tuple[float, ...] | None = None
     """For 'manual': one threshold per channel, in grey levels after background subtraction."""

@@ -22,7 +22,7 @@ from aequorea.errors import FileFormatError, FileMissingError, InputError, Outpu
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-Source = Literal["default", "toml", "flag"]
+Source = Literal["default", "toml", "flag", "argument"]
 _KINDS = {
     int: "a whole number",
     float: "a number",
@@ -232,8 +232,8 @@ class Effective(Generic[ParametersT]):
     Attributes
     ----------
     values : Parameters
-    sources : mapping of str to {"default", "toml", "flag"}
-        By dotted key.
+    sources : mapping of str to {"default", "toml", "flag", "argument"}
+        By dotted key; "argument" is one from Python.
     """
 
     values: ParametersT
@@ -246,6 +246,7 @@ def merge_parameters(
     toml: Mapping[str, Any] | None = None,
     flags: Mapping[str, Any] | None = None,
     toml_name: str = "the configuration file",
+    source: Source = "toml",
 ) -> Effective[ParametersT]:
     """Defaults, overridden by a configuration file, overridden by flags.
 
@@ -258,6 +259,8 @@ def merge_parameters(
         By field name; text is converted, lists are split at commas.
     toml_name : str
         How error messages call the configuration file.
+    source : {"toml", "argument"}
+        What the record says of values from ``toml``.
 
     Raises
     ------
@@ -276,7 +279,7 @@ def merge_parameters(
     by_name = {f.name: f for f in fields}
     given = _flatten(toml or {}, fields, toml_name)
     sources: dict[str, Source] = dict.fromkeys((f.key for f in fields), "default")
-    sources |= dict.fromkeys(given, "toml")
+    sources |= dict.fromkeys(given, source)
     for name, value in (flags or {}).items():
         if name not in by_name:
             raise InputError(f"no parameter {name!r}{_suggestion(name, by_name)}")
@@ -288,6 +291,16 @@ def merge_parameters(
     except ValidationError as error:
         raise InputError(_explain(error, fields, sources, toml_name)) from None
     return Effective(values=values, sources=sources)
+
+
+def as_given(parameters: ParametersT) -> Effective[ParametersT]:
+    """Parameters made in Python; those that differ from their default were given."""
+    values = flat_values(parameters)
+    defaults = flat_values(type(parameters)())
+    sources: dict[str, Source] = {
+        key: "default" if value == defaults[key] else "argument" for key, value in values.items()
+    }
+    return Effective(values=parameters, sources=sources)
 
 
 def load_toml(path: Path) -> dict[str, Any]:

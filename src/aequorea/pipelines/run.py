@@ -166,6 +166,7 @@ def run_steps(
     parameters: Effective[Any],
     seeds: Mapping[str, int] | None = None,
     execution: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> RunResult:
     """Run a workflow into a directory, or finish or refresh the run that is there.
@@ -183,6 +184,8 @@ def run_steps(
         For the record; steps carry the parts they depend on.
     seeds, execution : mapping, optional
         For the record: seeds of random numbers; workers, memory, which change no result.
+    notes : sequence of str
+        Warnings from before the run, such as from opening its inputs.
     progress : Progress, optional
 
     Returns
@@ -219,7 +222,8 @@ def run_steps(
             "environment": environment(),
             "execution": dict(execution or {}),
             "steps": {s.name: earlier.get("steps", {}).get(s.name, {}) for s in steps},
-            "warnings": [],
+            "notes": list(notes),
+            "warnings": list(notes),
             "timings": {
                 "started": _now(),
                 "finished": None,
@@ -227,6 +231,43 @@ def run_steps(
             },
         }
         return _Execution(directory, record, progress or Quiet()).run(steps)
+
+
+def rerun_step(
+    run_dir: Path, name: str, function: Callable[[StepContext], None], *, workflow: str
+) -> None:
+    """Run one step of a finished run again, whatever its state, and record its new outputs.
+
+    Raises
+    ------
+    InputError
+        If ``run_dir`` is not a run of ``workflow``, or a step that this one needs is not done.
+    """
+    if not run_dir.exists():
+        raise InputError(f"{run_dir}: no such run directory")
+    with claim(run_dir, workflow=workflow) as directory:
+        record = directory.read_record()
+        if record is None:
+            raise InputError(f"{run_dir}: is not an aequorea run")
+        unfinished = [
+            n for n, s in record["steps"].items() if n != name and s.get("state") != "done"
+        ]
+        earlier = record["steps"].get(name, {})
+        if unfinished or "key" not in earlier:
+            raise InputError(
+                f"{run_dir}: the run is not finished ({', '.join(unfinished) or name}); "
+                "give the command that started it again"
+            )
+        step = Step(
+            name=name,
+            version=earlier["version"],
+            function=function,
+            outputs=tuple(earlier["outputs"]),
+            parameters=earlier["parameters"],
+            inputs=tuple(earlier["inputs"]),
+            needs=tuple(earlier["needs"]),
+        )
+        _Execution(directory, record, Quiet()).repeat(step, earlier["key"])
 
 
 class _Execution:
@@ -261,6 +302,11 @@ class _Execution:
             skipped=tuple(skipped),
             warnings=tuple(self._record["warnings"]),
         )
+
+    def repeat(self, step: Step, key: str) -> None:
+        """One step again, under the key it had."""
+        with self._failures_recorded(step):
+            self._execute(step, key, [step])
 
     def _key(self, step: Step) -> str:
         """Hash of everything the step's result depends on."""
@@ -301,7 +347,7 @@ class _Execution:
             run_dir=self._directory.path, scratch=scratch, progress=self._progress
         )
         started = time.perf_counter()
-        with _collected_warnings() as collected:
+        with collected_warnings() as collected:
             step.function(context)
         missing = [o for o in step.outputs if not (scratch / o).exists()]
         if missing:
@@ -364,8 +410,8 @@ class _Execution:
         self._save()
 
     def _save(self) -> None:
-        notes = [w for s in self._record["steps"].values() for w in s.get("warnings", [])]
-        self._record["warnings"] = list(dict.fromkeys(notes))
+        found = [w for s in self._record["steps"].values() for w in s.get("warnings", [])]
+        self._record["warnings"] = list(dict.fromkeys([*self._record["notes"], *found]))
         self._directory.write_record(self._record)
 
 
@@ -395,8 +441,8 @@ def _refuse_other_inputs(
 
 
 @contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
-    """Gather aequorea's warnings as text; let all others pass."""
+def collected_warnings() -> Iterator[list[str]]:
+    """Gather aequorea's warnings as text, filled when the block ends; let all others pass."""
     collected: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AequoreaWarning)

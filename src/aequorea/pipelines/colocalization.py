@@ -1,0 +1,273 @@
+"""From stained channels to colocalization numbers one can defend.
+
+:func:`colocalize` opens the channels, reads the regions, subtracts background, measures every
+pair of channels in every region and frame, tests one declared metric against a null said in
+words, finds objects and their distances, and writes a page. The directory it fills holds
+
+``tables/*.parquet`` (and ``.csv``), each row with ``frame`` (0 where there is no time axis),
+``region`` (0 is the whole image), ``region_name`` and, where pairs are compared, ``channel_a``
+and ``channel_b``; ``reason`` says why a value is NaN:
+
+=================  ================================================================================
+table              rows
+=================  ================================================================================
+background         channel: ``method``, ``value`` subtracted, ``clipped_fraction``
+checks             finding about the input: ``severity``, ``check``, ``message``
+pixel              region × frame × pair (× slice): thresholds and all pixel metrics
+curves             threshold level: ``threshold_a``, ``threshold_b``, ``r_below``, ``m1``, ``m2``
+significance       test: ``metric``, ``observed``, ``expected``, ``p_value``, ``p_fdr``, …
+null               draw of a test: ``draw``, ``value``
+ccf                shift: ``axis``, ``shift_px``, ``shift_um``, ``r``
+ccf_fit            Gaussian through a cross-correlation: ``centre_px``, ``fwhm_px``, …
+ica                ``icq`` and the share of pixels that vary together
+scramble           Costes block scramble: ``observed``, ``p_value``, ``z_score``
+objects            object of a channel (per pair): ``OBJECT_COLUMNS`` and distances in µm
+object_pairs       one-to-one partners within the cut-off
+object_summary     counts, fractions and medians of a pair
+object_distances   fraction of objects within ``distance_um`` of the other channel, and its null
+=================  ================================================================================
+
+``images.zarr`` (OME-Zarr 0.5): the channels, and the labels ``regions`` and ``objects_<channel>``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
+from aequorea.pipelines.directory import check_target
+from aequorea.pipelines.execution import Execution, limited_threads
+from aequorea.pipelines.parameters import Effective, as_given, merge_parameters
+from aequorea.pipelines.pixel_measures import pixel_table, require_finite
+from aequorea.pipelines.run import (
+    RunResult,
+    Step,
+    StepContext,
+    collected_warnings,
+    rerun_step,
+    run_steps,
+)
+from aequorea.pipelines.stains import Stains, Subtracted, background_levels, open_stains
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from aequorea.pipelines.progress import Progress
+
+__all__ = ["ColocalizationParameters", "colocalize", "default_out", "rebuild_report"]
+
+WORKFLOW = "colocalization"
+
+
+def colocalize(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    parameters: ColocalizationParameters | Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    max_memory: str | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Measure the colocalization of the stains of a field, into a run directory.
+
+    Parameters
+    ----------
+    inputs : path or sequence of paths
+        One image with channels, or one image per channel.
+    parameters : ColocalizationParameters or mapping, optional
+        A mapping is nested as a configuration file is:
+        ``{"significance": {"null": "profile"}}``.
+    out : path, optional
+        Directory of the run; ``./<input name>.aequorea`` if not given. An earlier run of the
+        same inputs is continued or refreshed.
+    workers : int, optional
+        Threads; changes no result.
+    max_memory : str, optional
+        Such as ``"4GB"``.
+    progress : Progress, optional
+
+    Returns
+    -------
+    RunResult
+        ``result.table("pixel")`` and others, ``result.report``, ``result.warnings``.
+
+    Raises
+    ------
+    InputError
+        For inputs or parameters that cannot be used; nothing is left behind.
+    OutputError
+        If ``out`` is something else, in use, or cannot be written.
+    RunError
+        If a step fails; the traceback is in ``error.log`` of the directory.
+    """
+    files = [Path(inputs)] if isinstance(inputs, str | Path) else _paths(inputs)
+    if isinstance(parameters, ColocalizationParameters):
+        effective = as_given(parameters)
+    else:
+        effective = merge_parameters(
+            ColocalizationParameters, toml=parameters, toml_name="parameters", source="argument"
+        )
+    return run_colocalization(
+        files,
+        out=default_out(files) if out is None else Path(out),
+        parameters=effective,
+        execution=Execution(workers=workers, max_memory=max_memory),
+        progress=progress,
+    )
+
+
+def run_colocalization(
+    files: Sequence[Path],
+    *,
+    out: Path,
+    parameters: Effective[ColocalizationParameters],
+    execution: Execution | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """:func:`colocalize` with parameters whose sources are known."""
+    execution = execution or Execution()
+    values = parameters.values
+    check_target(out, workflow=WORKFLOW)
+    with collected_warnings() as notes:
+        stains = open_stains(files, values)
+    inputs = _roles(files, values)
+    with limited_threads(execution.n_workers):
+        return run_steps(
+            _Workflow(stains, values, execution).steps(tuple(inputs)),
+            out,
+            workflow=WORKFLOW,
+            inputs=inputs,
+            parameters=parameters,
+            seeds={"seed": values.seed},
+            execution=execution.model_dump(mode="json"),
+            notes=notes,
+            progress=progress,
+        )
+
+
+def default_out(files: Sequence[Path]) -> Path:
+    """Where a run goes when nobody says: beside nothing, in the working directory."""
+    return Path(f"{files[0].name}.aequorea")
+
+
+def rebuild_report(run_dir: Path) -> Path:
+    """Write the page of a finished run again.
+
+    Raises
+    ------
+    InputError
+        If ``run_dir`` is not a finished run of this workflow.
+    """
+    rerun_step(run_dir, "report", _write_report, workflow=WORKFLOW)
+    return run_dir / "report.html"
+
+
+def _paths(inputs: Any) -> list[Path]:
+    return [Path(inputs)] if hasattr(inputs, "__fspath__") else [Path(p) for p in inputs]
+
+
+def _roles(files: Sequence[Path], parameters: ColocalizationParameters) -> dict[str, Path]:
+    roles = {"image": files[0]} if len(files) == 1 else {}
+    if not roles:
+        roles = {f"image_{k}": file for k, file in enumerate(files)}
+    if parameters.regions is not None:
+        roles["regions"] = parameters.regions
+    if parameters.landmarks is not None:
+        roles["landmarks"] = parameters.landmarks
+    return roles
+
+
+class _Workflow:
+    """The steps of one run, in the order of a methods section."""
+
+    def __init__(
+        self, stains: Stains, parameters: ColocalizationParameters, execution: Execution
+    ) -> None:
+        self.stains = stains
+        self.parameters = parameters
+        self.execution = execution
+
+    def steps(self, roles: tuple[str, ...]) -> list[Step]:
+        """The plan."""
+        p = self.parameters
+        images = tuple(r for r in roles if r.startswith("image"))
+        regions = tuple(r for r in roles if r == "regions")
+        choice = {"channels": p.channels, "scene": p.scene}
+        measured = (*images, *regions)
+        return [
+            Step(
+                name="background",
+                version=1,
+                function=self.background,
+                inputs=measured,
+                parameters={**choice, "background": p.background},
+                outputs=_tables("background"),
+            ),
+            Step(
+                name="pixel",
+                version=1,
+                function=self.pixel,
+                inputs=measured,
+                needs=("background",),
+                parameters={**choice, "pixel": p.pixel},
+                outputs=_tables("pixel"),
+            ),
+        ]
+
+    def background(self, context: StepContext) -> None:
+        """Refuse what cannot be measured; find the grey level to subtract from each channel."""
+        stains = self.stains
+        for frame in context.track(range(stains.n_frames)):
+            for channel in range(len(stains.names)):
+                require_finite(stains, channel, frame)
+        levels = background_levels(stains, self.parameters.background)
+        method = self.parameters.background.background
+        table = pd.DataFrame(
+            {
+                "channel": stains.names,
+                "method": [method] * len(levels),
+                "value": np.asarray(levels, np.float64),
+                "clipped_fraction": [
+                    _clipped_fraction(stains, k, level) for k, level in enumerate(levels)
+                ],
+            }
+        )
+        _write_tables(context, background=table)
+
+    def pixel(self, context: StepContext) -> None:
+        """Thresholds and all pixel metrics, per region, frame, pair and slice."""
+        table = pixel_table(self._subtracted(context), self.parameters.pixel, track=context.track)
+        _write_tables(context, pixel=table)
+
+    def _subtracted(self, context: StepContext) -> Subtracted:
+        table = pd.read_parquet(context.result("tables/background.parquet"))
+        return Subtracted(self.stains, table["value"].tolist())
+
+
+def _clipped_fraction(stains: Stains, channel: int, level: float) -> float:
+    if level == 0:
+        return 0.0
+    below = [np.mean(stains.pixels(channel, frame) < level) for frame in range(stains.n_frames)]
+    return float(np.mean(below))
+
+
+def _tables(*names: str) -> tuple[str, ...]:
+    return tuple(f"tables/{name}.{kind}" for name in names for kind in ("parquet", "csv"))
+
+
+def _write_tables(context: StepContext, **tables: pd.DataFrame) -> None:
+    for name, table in tables.items():
+        table.to_parquet(context.target(f"tables/{name}.parquet"), index=False)
+        table.to_csv(context.target(f"tables/{name}.csv"), index=False, lineterminator="\n")
+
+
+def _write_report(context: StepContext) -> None:
+    """The page, out of what the run directory holds."""
+    from aequorea.report.colocalization import write_report
+
+    write_report(context.run_dir).replace(context.target("report.html"))

@@ -1,0 +1,406 @@
+"""The stains of one field: channels, calibration, regions and landmarks, checked together."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aequorea.errors import AequoreaWarning, AxisMismatchError, ChannelError, InputError
+from aequorea.io import open as open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aequorea.model import Image
+    from aequorea.pipelines.colocalization_parameters import (
+        BackgroundParameters,
+        ColocalizationParameters,
+    )
+
+_RELATIVE_CALIBRATION = 1e-3  # pixel sizes written by different programs differ in late digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stains:
+    """Channels of one field of view, on one grid.
+
+    Attributes
+    ----------
+    images : tuple of Image
+        One per channel, lazy, with axes out of ``"tzyx"``.
+    names : tuple of str
+        Names of the channels, all different.
+    regions : ndarray of int or None
+        Labels with the spatial shape, with or without time in front; ``None`` is the whole image.
+    region_names : mapping of int to str
+    landmarks : ndarray of bool or None
+        With the spatial shape.
+    """
+
+    images: tuple[Image, ...]
+    names: tuple[str, ...]
+    regions: NDArray[Any] | None = None
+    region_names: Mapping[int, str]
+    landmarks: NDArray[np.bool_] | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """Number of time points."""
+        return self.images[0].sizes.get("t", 1)
+
+    @property
+    def spatial_axes(self) -> str:
+        """``"yx"`` or ``"zyx"``."""
+        return self.images[0].axes.replace("t", "")
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Size along the spatial axes."""
+        return tuple(self.images[0].sizes[a] for a in self.spatial_axes)
+
+    @property
+    def spacing_um(self) -> tuple[float | None, ...]:
+        """Distance between pixel centres along the spatial axes."""
+        return tuple(self.images[0].spacing_um[a] for a in self.spatial_axes)
+
+    @property
+    def spacing_or_none(self) -> tuple[float, ...] | None:
+        """The spacing, if it is known along every axis."""
+        known = tuple(s for s in self.spacing_um if s is not None)
+        return known if len(known) == len(self.spatial_axes) else None
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Every two channels, by number."""
+        return tuple(combinations(range(len(self.names)), 2))
+
+    @property
+    def nbytes_of_frame(self) -> int:
+        """Bytes of one time point of one channel."""
+        return int(np.prod(self.spatial_shape, dtype=np.int64)) * self.images[0].dtype.itemsize
+
+    def pixels(self, channel: int, frame: int) -> NDArray[Any]:
+        """Raw pixels of one channel at one time."""
+        image = self.images[channel]
+        return np.asarray(image[frame] if "t" in image.axes else image[...])
+
+    def regions_at(self, frame: int) -> NDArray[Any] | None:
+        """Labels at one time."""
+        if self.regions is None or self.regions.ndim == len(self.spatial_axes):
+            return self.regions
+        return np.asarray(self.regions[frame])
+
+    def fields(self) -> Iterator[tuple[int, int, int]]:
+        """Every frame with every pair of channels: ``frame, a, b``."""
+        for frame in range(self.n_frames):
+            for a, b in self.pairs:
+                yield frame, a, b
+
+
+def open_stains(files: Sequence[Path], parameters: ColocalizationParameters) -> Stains:
+    """Open the channels to compare, and check them against each other and the regions.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        One image with channels, or several of one channel each.
+    parameters : ColocalizationParameters
+
+    Returns
+    -------
+    Stains
+        Lazy: pixels of the channels are not read.
+
+    Raises
+    ------
+    InputError
+        For channels, shapes, calibrations, regions or landmarks that do not fit together.
+    """
+    images, names = _channels(files, parameters)
+    images = _calibrated(images, names, parameters.spacing_um)
+    shape = tuple(images[0].sizes[a] for a in images[0].axes.replace("t", ""))
+    if 0 in shape:
+        raise InputError(f"{images[0].source}: has no pixels (shape {shape})")
+    regions, region_names = _read_regions(parameters.regions, images[0])
+    return Stains(
+        images=images,
+        names=names,
+        regions=regions,
+        region_names=region_names,
+        landmarks=_read_landmarks(parameters.landmarks, shape),
+    )
+
+
+def _channels(
+    files: Sequence[Path], parameters: ColocalizationParameters
+) -> tuple[tuple[Image, ...], tuple[str, ...]]:
+    opened = [open_image(file, scene=parameters.scene) for file in files]
+    if len(opened) == 1:
+        image = opened[0]
+        images = [image.channel(k) for k in range(len(image.channels))]
+        names = _distinct(image.channels)
+    else:
+        for image in opened:
+            if len(image.channels) != 1:
+                raise ChannelError(
+                    f"{image.source}: has {len(image.channels)} channels; several files must have "
+                    "one channel each (give one file with channels, or save them separately)"
+                )
+        images = [image.channel(0) for image in opened]
+        names = _distinct([i.channels[0] for i in images], [f.stem for f in files])
+    chosen = _chosen(names, parameters.channels, files)
+    images = [images[k] for k in chosen]
+    _require_one_grid(images)
+    return tuple(images), tuple(names[k] for k in chosen)
+
+
+def _distinct(names: Sequence[str], otherwise: Sequence[str] = ()) -> tuple[str, ...]:
+    for candidates in (names, otherwise):
+        if candidates and len(set(candidates)) == len(candidates):
+            return tuple(candidates)
+    return tuple(f"{k}:{name}" for k, name in enumerate(otherwise or names))
+
+
+def _chosen(
+    names: Sequence[str], wanted: Sequence[str] | None, files: Sequence[Path]
+) -> tuple[int, ...]:
+    listed = ", ".join(f"{k}:{n}" for k, n in enumerate(names))
+    where = ", ".join(str(f) for f in files)
+    if wanted is None:
+        chosen = tuple(range(len(names)))
+    else:
+        chosen = tuple(_index(name, names, listed, where) for name in wanted)
+    if len(set(chosen)) < len(chosen):
+        raise ChannelError(f"{where}: --channels names a channel twice; it has {listed}")
+    if len(chosen) < 2:
+        raise ChannelError(
+            f"{where}: two channels are needed, found {listed}; give a second file or an image "
+            "with more channels"
+        )
+    return chosen
+
+
+def _index(name: str, names: Sequence[str], listed: str, where: str) -> int:
+    if name in names:
+        return list(names).index(name)
+    if name.isdigit() and int(name) < len(names):
+        return int(name)
+    raise ChannelError(f"{where}: no channel {name!r}; it has {listed}")
+
+
+def _require_one_grid(images: Sequence[Image]) -> None:
+    first = images[0]
+    for other in images[1:]:
+        if (other.axes, other.shape) != (first.axes, first.shape):
+            raise AxisMismatchError(
+                f"{other.source}: shape {_worded(other)} differs from {_worded(first)} of "
+                f"{first.source}; both channels must show the same pixels"
+            )
+
+
+def _worded(image: Image) -> str:
+    return " × ".join(f"{a}={n}" for a, n in image.sizes.items())
+
+
+def _calibrated(
+    images: Sequence[Image], names: Sequence[str], spacing_um: Sequence[float] | None
+) -> tuple[Image, ...]:
+    if spacing_um is not None:
+        axes = images[0].axes.replace("t", "")
+        given = dict(zip("zyx"[-len(spacing_um) :], spacing_um, strict=True))
+        known = {a: s for a, s in given.items() if a in axes}
+        return tuple(image.with_spacing(**known) for image in images)
+    agreed: dict[str, float | None] = {}
+    for axis in images[0].spacing_um:
+        agreed[axis] = _agreed(axis, images, names)
+    return tuple(image.with_spacing(**agreed) for image in images)
+
+
+def _agreed(axis: str, images: Sequence[Image], names: Sequence[str]) -> float | None:
+    known = {n: s for n, i in zip(names, images, strict=True) if (s := i.spacing_um[axis])}
+    if not known:
+        return None
+    values = list(known.values())
+    if max(values) > min(values) * (1 + _RELATIVE_CALIBRATION):
+        told = ", ".join(f"{n} {s:g} µm" for n, s in known.items())
+        raise InputError(
+            f"channels differ in pixel size along {axis} ({told}); "
+            "give the right one with --spacing-um z,y,x"
+        )
+    if len(known) < len(images):
+        warnings.warn(
+            f"pixel size along {axis} is given for {', '.join(known)} only and used for all "
+            "channels",
+            AequoreaWarning,
+            stacklevel=2,
+        )
+    return values[0]
+
+
+def _read_regions(path: Path | None, image: Image) -> tuple[NDArray[Any] | None, Mapping[int, str]]:
+    if path is None:
+        return None, {0: "whole image"}
+    spatial = tuple(image.sizes[a] for a in image.axes.replace("t", ""))
+    labels, names = _labels_of(path, spatial)
+    regions = fit_labels(labels, spatial, image.sizes.get("t", 1), what=str(path))
+    present = [int(k) for k in np.unique(regions) if k != 0]
+    if not present:
+        raise InputError(f"{path}: has no regions (all labels are 0)")
+    return regions, {k: names.get(k, str(k)) for k in present}
+
+
+def _labels_of(path: Path, spatial: tuple[int, ...]) -> tuple[NDArray[Any], Mapping[int, str]]:
+    from aequorea.io import read_labels, read_regions
+
+    if path.suffix.lower() in {".roi", ".zip"}:
+        labels, names = read_regions(path, spatial[-2:])
+        return labels, dict(enumerate(names, start=1))
+    return np.asarray(read_labels(path)), {}
+
+
+def fit_labels(
+    labels: NDArray[Any], spatial: tuple[int, ...], n_frames: int, *, what: str
+) -> NDArray[Any]:
+    """Labels with the shape of the image; labels drawn in 2D hold for every slice.
+
+    Raises
+    ------
+    AxisMismatchError
+        If they fit in none of these ways.
+    """
+    squeezed = labels.reshape([n for n in labels.shape if n != 1] or [1])
+    for shape in (spatial, (n_frames, *spatial)):
+        if squeezed.shape == tuple(n for n in shape if n != 1):
+            return squeezed.reshape(shape)
+    if len(spatial) == 3 and squeezed.shape == spatial[1:]:
+        return np.broadcast_to(squeezed, spatial)
+    raise AxisMismatchError(
+        f"{what}: labels of shape {labels.shape} do not fit an image of shape {spatial}; "
+        "they must be drawn on the same pixels"
+    )
+
+
+def _read_landmarks(path: Path | None, spatial: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    if path is None:
+        return None
+    labels, _ = _labels_of(path, spatial)
+    landmarks: NDArray[np.bool_] = fit_labels(labels, spatial, 1, what=str(path)) != 0
+    if not landmarks.any() or landmarks.all():
+        raise InputError(f"{path}: landmarks cover none or all of the image; expected some of it")
+    return landmarks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """What is subtracted from one channel."""
+
+    channel: str
+    method: str
+    value: float
+    clipped_fraction: float
+
+
+class Subtracted:
+    """Stains with their background subtracted, read frame by frame.
+
+    Values below the background become 0, so that intensities stay amounts of light.
+    Integers stay integers where the background is one.
+    """
+
+    def __init__(self, stains: Stains, levels: Sequence[float]) -> None:
+        self.stains = stains
+        self.levels = tuple(levels)
+
+    def pixels(self, channel: int, frame: int) -> NDArray[Any]:
+        """Pixels of one channel at one time, less background."""
+        return subtract(self.stains.pixels(channel, frame), self.levels[channel])
+
+
+def subtract(pixels: NDArray[Any], level: float) -> NDArray[Any]:
+    """``max(pixels - level, 0)``; unchanged where ``level`` is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> subtract(np.array([2, 5], "u1"), 3)
+    array([0, 2], dtype=uint8)
+    >>> subtract(np.array([2, 5], "u1"), 2.5)
+    array([0. , 2.5])
+    """
+    if level == 0:
+        return pixels
+    if pixels.dtype.kind == "u" and float(level).is_integer() and level > 0:
+        floor = pixels.dtype.type(min(int(level), np.iinfo(pixels.dtype).max))
+        return np.asarray(np.maximum(pixels, floor) - floor)
+    return np.maximum(pixels.astype(np.float64) - level, 0.0)
+
+
+def background_levels(stains: Stains, parameters: BackgroundParameters) -> tuple[float, ...]:
+    """The grey level to subtract from each channel, over all of its frames.
+
+    Raises
+    ------
+    InputError
+        If the number of given values is not 1 or the number of channels.
+    """
+    method = parameters.background
+    if method == "none":
+        return (0.0,) * len(stains.names)
+    if method == "constant":
+        return per_channel(
+            parameters.background_value or (), stains.names, flag="--background-value"
+        )
+    levels = []
+    for channel in range(len(stains.names)):
+        pixels = np.concatenate([stains.pixels(channel, t).ravel() for t in range(stains.n_frames)])
+        levels.append(
+            most_frequent(pixels)
+            if method == "mode"
+            else float(np.percentile(pixels, parameters.background_percentile))
+        )
+    return tuple(levels)
+
+
+def per_channel(values: Sequence[float], names: Sequence[str], *, flag: str) -> tuple[float, ...]:
+    """One value per channel out of one for all or one for each.
+
+    Raises
+    ------
+    InputError
+        For any other number of values.
+    """
+    if len(values) == 1:
+        return tuple(values) * len(names)
+    if len(values) == len(names):
+        return tuple(values)
+    raise InputError(
+        f"{flag}: expected 1 value or {len(names)} (one per channel: {', '.join(names)}), "
+        f"got {len(values)}"
+    )
+
+
+def most_frequent(pixels: NDArray[Any]) -> float:
+    """The mode of the intensities: of integers exactly, of others in 1024 bins of their range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> most_frequent(np.array([3, 7, 7, 9], "u2"))
+    7.0
+    """
+    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+    if finite.size == 0:
+        return 0.0
+    if finite.dtype.kind in "iu":
+        values, counts = np.unique(finite, return_counts=True)
+        return float(values[np.argmax(counts)])
+    counts, edges = np.histogram(finite, bins=1024)
+    at = int(np.argmax(counts))
+    return float((edges[at] + edges[at + 1]) / 2)
