@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from aequorea.errors import AxisMismatchError, CalibrationError, ChannelError, I
 from aequorea.model.lazy import ArrayView, BasicIndex, LazyArray
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
     from numpy.typing import NDArray
 
@@ -35,7 +36,8 @@ class Image:
     channels : tuple of str
         One name per channel (one name also when there is no ``c`` axis).
     times_s : ndarray, shape (t,), or None
-        Time of each frame in s, relative to the first frame of the recording.
+        Time of each frame in s since the recording began. The first frame may be later than 0,
+        in a part of a recording or where the file gives the start of the run.
     scenes : tuple of str
         Names of all scenes (positions, series) of the source.
     scene : int
@@ -94,6 +96,16 @@ class Image:
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "spacing_um", MappingProxyType(spacing))
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # read-only mappings cannot be pickled; worker processes get plain ones
+        views = {"spacing_um": dict(self.spacing_um), "metadata": dict(self.metadata)}
+        return {**self.__dict__, **views}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            proxied = MappingProxyType(value) if isinstance(value, dict) else value
+            object.__setattr__(self, name, proxied)
 
     @property
     def shape(self) -> tuple[int, ...]:
