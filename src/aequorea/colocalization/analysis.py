@@ -7,15 +7,13 @@ undefined keeps its row: the measure is NaN and the row says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from aequorea.colocalization.correlation import (
     icq_of,
@@ -37,6 +35,11 @@ from aequorea.colocalization.regions import (
 )
 from aequorea.colocalization.thresholds import THRESHOLD_METHODS, threshold_of
 from aequorea.errors import AxisMismatchError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
 
 Compat = Literal["coloc2", "jacop", "napari"]
 Row = dict[str, Any]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from aequorea.colocalization.moments import PairMoments, pair_moments, sums_above
 from aequorea.colocalization.regions import Pixels, paired_pixels
 from aequorea.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 MandersCompat = Literal["napari", "coloc2", "jacop"]
 _NAN = float("nan")

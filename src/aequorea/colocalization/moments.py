@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from aequorea.colocalization.regions import Pixels
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aequorea.colocalization.regions import Pixels
 
 # Reductions may be reordered into vector lanes; values are checked to be finite before.
 _LANES = {"reassoc", "nsz", "nnan", "contract"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aequorea.errors import AxisMismatchError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 Pixels: TypeAlias = NDArray[Any]
 Labels: TypeAlias = NDArray[np.int64]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -17,6 +16,9 @@ from aequorea.colocalization.regions import (
     require_finite,
 )
 from aequorea.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 THRESHOLD_METHODS = ("costes", "manual", "otsu", "li", "triangle", "yen", "mean", "isodata")
 AUTO_THRESHOLDS = THRESHOLD_METHODS[2:]
