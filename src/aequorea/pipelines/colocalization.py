@@ -38,11 +38,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aequorea.io.tables import write_table
 from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
 from aequorea.pipelines.directory import check_target
 from aequorea.pipelines.execution import Execution, limited_threads
 from aequorea.pipelines.parameters import Effective, as_given, merge_parameters
-from aequorea.pipelines.pixel_measures import pixel_table, require_finite
+from aequorea.pipelines.pixel_measures import curve_table, pixel_table, require_finite
+from aequorea.pipelines.relation_measures import relation_tables
 from aequorea.pipelines.run import (
     RunResult,
     Step,
@@ -51,6 +53,7 @@ from aequorea.pipelines.run import (
     rerun_step,
     run_steps,
 )
+from aequorea.pipelines.run_images import write_images
 from aequorea.pipelines.stains import Stains, Subtracted, background_levels, open_stains
 
 if TYPE_CHECKING:
@@ -217,6 +220,38 @@ class _Workflow:
                 parameters={**choice, "pixel": p.pixel},
                 outputs=_tables("pixel"),
             ),
+            Step(
+                name="curves",
+                version=1,
+                function=self.curves,
+                inputs=measured,
+                needs=("background",),
+                parameters={**choice, "points": p.pixel.curve_points},
+                outputs=_tables("curves"),
+            ),
+            Step(
+                name="relations",
+                version=1,
+                function=self.relations,
+                inputs=measured,
+                needs=("background",),
+                parameters={
+                    **choice,
+                    "spacing_um": p.spacing_um,
+                    "seed": p.seed,
+                    "diagnostics": p.diagnostics,
+                },
+                outputs=_tables("ccf", "ccf_fit", "ica", "scramble"),
+            ),
+            Step(
+                name="images",
+                version=1,
+                function=self.images,
+                inputs=measured,
+                needs=("background",),
+                parameters={**choice, "spacing_um": p.spacing_um, "objects": p.objects},
+                outputs=("images.zarr",),
+            ),
         ]
 
     def background(self, context: StepContext) -> None:
@@ -244,6 +279,27 @@ class _Workflow:
         table = pixel_table(self._subtracted(context), self.parameters.pixel, track=context.track)
         _write_tables(context, pixel=table)
 
+    def curves(self, context: StepContext) -> None:
+        """Manders(T) and r(T) at the levels of the regression line."""
+        table = curve_table(self._subtracted(context), self.parameters.pixel, track=context.track)
+        _write_tables(context, curves=table)
+
+    def relations(self, context: StepContext) -> None:
+        """Cross-correlation, intensity correlation, scramble: diagnostics, not tests."""
+        tables = relation_tables(
+            self._subtracted(context),
+            self.parameters.diagnostics,
+            seed=self.parameters.seed,
+            track=context.track,
+        )
+        _write_tables(context, **tables)
+
+    def images(self, context: StepContext) -> None:
+        """Channels, regions and objects, to look at and to open elsewhere."""
+        write_images(
+            self._subtracted(context), self.parameters.objects, context.target("images.zarr")
+        )
+
     def _subtracted(self, context: StepContext) -> Subtracted:
         table = pd.read_parquet(context.result("tables/background.parquet"))
         return Subtracted(self.stains, table["value"].tolist())
@@ -262,8 +318,7 @@ def _tables(*names: str) -> tuple[str, ...]:
 
 def _write_tables(context: StepContext, **tables: pd.DataFrame) -> None:
     for name, table in tables.items():
-        table.to_parquet(context.target(f"tables/{name}.parquet"), index=False)
-        table.to_csv(context.target(f"tables/{name}.csv"), index=False, lineterminator="\n")
+        write_table(table, context.target(f"tables/{name}"))
 
 
 def _write_report(context: StepContext) -> None:

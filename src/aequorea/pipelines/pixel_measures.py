@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from aequorea.colocalization.analysis import COLUMNS, analyse_pairwise
+from aequorea.colocalization.costes import sweep_of, type_limits
+from aequorea.colocalization.moments import pair_moments
 from aequorea.errors import InputError
+from aequorea.pipelines.region_walk import region_pixels
 from aequorea.pipelines.stains import per_channel
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aequorea.colocalization.costes import CostesSweep
     from aequorea.pipelines.colocalization_parameters import PixelParameters
     from aequorea.pipelines.stains import Stains, Subtracted
 
@@ -127,3 +131,72 @@ def require_finite(stains: Stains, channel: int, frame: int) -> None:
             f"{stains.images[channel].source}: channel {stains.names[channel]!r} has {bad} NaN or "
             f"infinite pixels in {where}; replace them, or give --regions without them"
         )
+
+
+CURVE_COLUMNS = (
+    "region",
+    "channel_a",
+    "channel_b",
+    "threshold_a",
+    "threshold_b",
+    "r_below",
+    "r_above",
+    "m1",
+    "m2",
+    "n_below",
+    "stepped",
+    "reason",
+)
+
+
+def curve_table(pixels: Subtracted, parameters: PixelParameters, *, track: Track) -> pd.DataFrame:
+    """Manders(T) and r(T) along the regression line, for every frame, pair and region.
+
+    Parameters
+    ----------
+    pixels : Subtracted
+    parameters : PixelParameters
+        ``curve_points`` of the levels are kept, evenly spread, the ends included.
+    track : callable
+
+    Returns
+    -------
+    DataFrame
+        One row per level; one with a ``reason`` for a region that has no curve.
+    """
+    stains = pixels.stains
+    rows: list[dict[str, Any]] = []
+    for frame, a, b in track(list(stains.fields())):
+        pair = pixels.pixels(a, frame), pixels.pixels(b, frame)
+        head = {"frame": frame, "channel_a": stains.names[a], "channel_b": stains.names[b]}
+        limits = type_limits(pair[0].dtype, pair[1].dtype)
+        for region, x, y in region_pixels(*pair, stains.regions_at(frame)):
+            sweep = sweep_of(x, y, pair_moments(x, y), limits=limits)
+            rows += _curve(sweep, {**head, "region": region}, parameters.curve_points)
+    return tidy(rows, stains, CURVE_COLUMNS)
+
+
+def _curve(sweep: CostesSweep, head: dict[str, Any], points: int) -> list[dict[str, Any]]:
+    n_levels = len(sweep.thresholds_a)
+    if not n_levels:
+        return [{**head, **dict.fromkeys(_CURVE_VALUES, np.nan), "reason": sweep.reason}]
+    kept = np.unique(np.linspace(0, n_levels - 1, min(points, n_levels)).round().astype(int))
+    columns = {
+        "threshold_a": sweep.thresholds_a,
+        "threshold_b": sweep.thresholds_b,
+        **{name: getattr(sweep, name) for name in _CURVE_VALUES[2:]},
+    }
+    return [
+        {
+            **head,
+            **{name: float(values[k]) for name, values in columns.items()},
+            "slope": sweep.slope,
+            "intercept": sweep.intercept,
+            "stepped": sweep.stepped,
+            "reason": "",
+        }
+        for k in kept
+    ]
+
+
+_CURVE_VALUES = ("threshold_a", "threshold_b", "r_below", "r_above", "m1", "m2", "n_below")
