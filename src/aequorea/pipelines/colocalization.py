@@ -42,6 +42,7 @@ from aequorea.io.tables import write_table
 from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
 from aequorea.pipelines.directory import check_target
 from aequorea.pipelines.execution import Execution, limited_threads
+from aequorea.pipelines.input_checks import check_table
 from aequorea.pipelines.parameters import Effective, as_given, merge_parameters
 from aequorea.pipelines.pixel_measures import curve_table, pixel_table, require_finite
 from aequorea.pipelines.relation_measures import relation_tables
@@ -212,6 +213,15 @@ class _Workflow:
                 outputs=_tables("background"),
             ),
             Step(
+                name="checks",
+                version=1,
+                function=self.checks,
+                inputs=measured,
+                needs=("background",),
+                parameters=choice,
+                outputs=_tables("checks"),
+            ),
+            Step(
                 name="pixel",
                 version=1,
                 function=self.pixel,
@@ -273,6 +283,10 @@ class _Workflow:
             }
         )
         _write_tables(context, background=table)
+
+    def checks(self, context: StepContext) -> None:
+        """Saturation, offsets, bleed-through, compression and what else misleads."""
+        _write_tables(context, checks=check_table(self._subtracted(context), track=context.track))
 
     def pixel(self, context: StepContext) -> None:
         """Thresholds and all pixel metrics, per region, frame, pair and slice."""

@@ -1,0 +1,254 @@
+"""Every workflow, run on real images that ship with the package and on simulated ones."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import aequorea
+from aequorea.errors import OutputError
+from aequorea.model import Image
+from aequorea.pipelines.colocalization import colocalize
+from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
+from aequorea.pipelines.progress import Quiet
+from aequorea.report.index import Comparison, IndexEntry, write_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aequorea.pipelines.progress import Progress
+    from aequorea.pipelines.run import RunResult
+
+_MARKER = ".aequorea-demo"
+_THUMBNAIL_PX = 360
+_SHARED = 0.6
+_CORRELATION = 0.3
+_SPACING_UM = 0.1
+_SEED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Example:
+    """One run of the demo."""
+
+    name: str
+    title: str
+    text: str
+    inputs: Callable[[Path], tuple[Sequence[Path], Mapping[str, Path]]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    compare: Callable[[RunResult], Sequence[Comparison]] = lambda _: ()
+
+
+def run_demo(out: Path, *, progress: Progress | None = None) -> Path:
+    """Run the examples and write a page that leads to their reports.
+
+    Parameters
+    ----------
+    out : Path
+        A new or empty directory, or that of an earlier demo.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Path
+        ``index.html`` in ``out``.
+
+    Raises
+    ------
+    OutputError
+        If ``out`` holds something else or cannot be written.
+    """
+    _claim(out)
+    entries = []
+    for example in _EXAMPLES:
+        paths, parts = example.inputs(out / "inputs")
+        result = colocalize(
+            paths,
+            parameters=_settings(example, parts),
+            out=out / example.name,
+            progress=_Named(progress or Quiet(), example.name),
+        )
+        entries.append(
+            IndexEntry(
+                title=example.title,
+                text=example.text,
+                report=result.report,
+                thumbnail_png=_thumbnail(paths),
+                comparisons=tuple(example.compare(result)),
+            )
+        )
+    return write_index(out, entries)
+
+
+def _claim(out: Path) -> None:
+    try:
+        if out.exists() and any(out.iterdir()) and not (out / _MARKER).exists():
+            raise OutputError(
+                f"{out}: exists and is not an aequorea demo, so nothing is written to it; "
+                "give another --out"
+            )
+        (out / "inputs").mkdir(parents=True, exist_ok=True)
+        (out / _MARKER).touch()
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{out}: cannot be written ({error.strerror})") from None
+
+
+def _settings(example: _Example, parts: Mapping[str, Path]) -> ColocalizationParameters:
+    return ColocalizationParameters.model_validate({**example.settings, **parts})
+
+
+class _Named:
+    """Progress whose steps say which example they belong to."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._name = name
+
+    def begin(self, step: str) -> None:
+        self._progress.begin(f"{self._name}: {step}")
+
+    def advance(self, done: int, total: int) -> None:
+        self._progress.advance(done, total)
+
+    def end(self, outcome: str) -> None:
+        self._progress.end(outcome)
+
+
+def _shipped(folder: str, *names: str) -> Callable[[Path], tuple[Sequence[Path], dict[str, Path]]]:
+    """Copies of images of the package, beside the results that were made from them."""
+
+    def place(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
+        copies = []
+        for name in (*names, "NOTICE.md"):
+            copy = inputs / folder / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if not copy.exists():
+                with as_file(files("aequorea") / "data" / folder / name) as source:
+                    _copy(source, copy)
+            copies.append(copy)
+        return copies[:-1], {}
+
+    return place
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}")
+    temporary.write_bytes(source.read_bytes())
+    temporary.replace(target)
+
+
+def _simulated_cells(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
+    from aequorea.simulate.colocalization import cell_pair
+
+    pair = cell_pair(
+        (384, 384),
+        n_cells=4,
+        n_puncta=40,
+        shared_fraction=_SHARED,
+        distribution="perinuclear",
+        rng=_SEED,
+    )
+    image = _write(inputs / "cells.ome.tif", np.stack([pair.a, pair.b]), ("stain A", "stain B"))
+    regions = _write(inputs / "cells-regions.ome.tif", pair.cells[None].astype(np.uint16), ())
+    nuclei = _write(inputs / "cells-nuclei.ome.tif", pair.nuclei[None].astype(np.uint16), ())
+    return [image], {"regions": regions, "landmarks": nuclei}
+
+
+def _simulated_fields(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
+    from aequorea.simulate.colocalization import correlated_fields
+
+    fields = correlated_fields((512, 512), sigma_px=2, shared_fraction=_CORRELATION, rng=_SEED)
+    grey = np.clip(np.rint(1000 + 200 * np.stack(fields)), 0, 65535).astype(np.uint16)
+    return [_write(inputs / "fields.ome.tif", grey, ("field A", "field B"))], {}
+
+
+def _write(path: Path, channels: NDArray[Any], names: tuple[str, ...]) -> Path:
+    if not path.exists():
+        data = channels if len(channels) > 1 else channels[0]
+        axes = "cyx" if len(channels) > 1 else "yx"
+        spacing = {"y": _SPACING_UM, "x": _SPACING_UM}
+        aequorea.save(Image(data=data, axes=axes, channels=names, spacing_um=spacing), path)
+    return path
+
+
+def _cells_truth(result: RunResult) -> list[Comparison]:
+    summary = result.table("object_summary").iloc[0]
+    return [
+        Comparison(
+            quantity="fraction of A's puncta that B repeats (matched objects)",
+            truth=_SHARED,
+            measured=float(summary["frac_matched_a"]),
+        )
+    ]
+
+
+def _fields_truth(result: RunResult) -> list[Comparison]:
+    measured = float(result.table("pixel").iloc[0]["pcc"])
+    return [Comparison(quantity="Pearson's r", truth=_CORRELATION, measured=measured)]
+
+
+def _thumbnail(paths: Sequence[Path]) -> bytes:
+    """The first two channels in green and magenta, as PNG."""
+    from PIL import Image as Picture
+
+    from aequorea.report.pictures import overlay, stretch
+
+    planes = []
+    for path in paths:
+        image = aequorea.open(path)
+        planes += [np.asarray(image.channel(k)) for k in range(len(image.channels))]
+    step = max(1, -(-max(planes[0].shape) // _THUMBNAIL_PX))
+    first, second = (stretch(plane[::step, ::step]) for plane in planes[:2])
+    rgb = np.rint(255 * overlay(first, second)).astype(np.uint8)
+    stream = io.BytesIO()
+    Picture.fromarray(rgb).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+_EXAMPLES = (
+    _Example(
+        name="simulated-cells",
+        title="Simulated cells: 60 % shared puncta",
+        text="Four cells whose two stains crowd around the nucleus; stain B repeats 60 % of the "
+        "puncta of stain A. The null keeps what both share by crowding alike, so that only the "
+        "puncta themselves can be significant.",
+        inputs=_simulated_cells,
+        settings={"significance": {"null": "profile"}, "background": {"background": "mode"}},
+        compare=_cells_truth,
+    ),
+    _Example(
+        name="simulated-fields",
+        title="Simulated fields: 30 % shared variance",
+        text="Two smooth random fields that share 30 % of their variance: their correlation is "
+        "known, and so is what chance would give.",
+        inputs=_simulated_fields,
+        settings={"objects": {"objects": False}},
+        compare=_fields_truth,
+    ),
+    _Example(
+        name="nucleosomes",
+        title="Nucleosomes: a histone mark and its antibody",
+        text="Single nucleosomes labelled with a Cy3-like dye, and an antibody against a histone "
+        "modification labelled with a Cy5-like dye (CellProfiler examples, Jeff Reifenberger, "
+        "BSD 3-Clause). The file gives no pixel size, so distances are in pixels.",
+        inputs=_shipped("nucleosomes", "Cy3.png", "Cy5.png"),
+        settings={"background": {"background": "mode"}},
+    ),
+    _Example(
+        name="human-cells",
+        title="Human cells: DNA and actin",
+        text="HT29 cells stained for DNA and actin, which should not colocalize (CellProfiler "
+        "examples, Jason Moffat, CC0).",
+        inputs=_shipped("human-cells", "DNA.tif", "actin.tif"),
+        settings={"background": {"background": "mode"}},
+    ),
+)
