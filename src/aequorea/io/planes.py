@@ -79,8 +79,8 @@ class PlaneArray:
         numbers = _plane_numbers(lead, self._shape[:lead_ndim])
         pixels = np.empty((len(numbers), *part), self._dtype)
         if pixels.size:
-            for place, plane in zip(pixels, self._source(numbers), strict=True):
-                place[...] = plane[inner]
+            for k, plane in enumerate(self._source(numbers)):
+                pixels[k] = plane[inner]
         kept = [
             len(m) for m, i in zip(lead, items[:lead_ndim], strict=True) if isinstance(i, slice)
         ]

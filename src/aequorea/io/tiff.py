@@ -36,6 +36,8 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LETTERS = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": "c"}
 # Printers write 72 to 1200 dots per inch (21 µm) into TIFF; no microscope pixel is that large.
 _LARGEST_PLAUSIBLE_UM = 20.0
+# What tifffile logs, and then reads what is left: fewer planes, or no calibration.
+_SIGNS_OF_DAMAGE = ("invalid page offset", "corrupt", "invalid value offset", "series raised")
 _RGB, _YCBCR, _MIN_IS_WHITE = 2, 6, 0
 
 
@@ -72,7 +74,7 @@ class TiffReader:
                 _check_complete(one, path)
                 data = _pixels(file, tif.series.index(one), one)
                 facts = _facts(tif, one, number)
-        _tell(path, remarks)
+            _judge(path, remarks)
         spelt = "".join(_LETTERS.get(a, UNKNOWN) for a in letters)
         arranged, found = arrange(data, spelt, path=path, axes=axes)
         sizes = dict(zip(found, arranged.shape, strict=True))
@@ -373,7 +375,13 @@ def _remarks() -> Iterator[list[str]]:
         logger.removeFilter(keep)
 
 
-def _tell(path: Path, remarks: Sequence[str]) -> None:
+def _judge(path: Path, remarks: Sequence[str]) -> None:
+    damage = [r for r in remarks if any(sign in r for sign in _SIGNS_OF_DAMAGE)]
+    if damage:
+        raise FileFormatError(
+            f"{path}: truncated or damaged TIFF ({damage[0].partition('> ')[2] or damage[0]}); "
+            "copy it again, or open it in Fiji and save it again"
+        )
     missing = [r for r in remarks if "zeroed" in r or "missing" in r]
     if missing:
         warnings.warn(
