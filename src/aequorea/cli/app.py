@@ -57,7 +57,13 @@ def run(tokens: Sequence[str] | None = None) -> int:
     int
         0 success, 2 bad input, 1 failed run, 130 interrupted.
     """
-    warnings.showwarning = _show_warning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AequoreaWarning)
+        warnings.showwarning = _show_warning
+        return _run(tokens)
+
+
+def _run(tokens: Sequence[str] | None) -> int:
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -154,7 +154,9 @@ def _channels(
                     "one channel each (give one file with channels, or save them separately)"
                 )
         images = [image.channel(0) for image in opened]
-        names = _distinct([i.channels[0] for i in images], [f.stem for f in files])
+        names = _distinct(
+            [i.channels[0] for i in images], [f.stem.removesuffix(".ome") for f in files]
+        )
     chosen = _chosen(names, parameters.channels, files)
     images = [images[k] for k in chosen]
     _require_one_grid(images)
