@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numba
 import numpy as np
+from scipy import ndimage as ndi
 
 from aequorea.colocalization.correlation import (
     icq_of,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Compat = Literal["coloc2", "jacop", "napari"]
+Null = Literal["stationary", "profile", "phase"]
 Row = dict[str, Any]
 RegionPixels = tuple[int, Pixels, Pixels]
 
@@ -66,7 +68,9 @@ COLUMNS = (
     "threshold_b",
 )
 _NAN = float("nan")
-_VALUES = {
+# Beyond this label, bounding boxes are not tabulated.
+_LARGEST_BOXED = 1 << 22
+VALUE_KEYS = {
     "pcc": ("pcc",),
     "srcc": ("srcc",),
     "icq": ("icq",),
@@ -111,8 +115,8 @@ _AREA_KEYS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """What to compute for each region; checked once."""
+class Request:
+    """What to compute for each region; made, and checked, by :func:`check_request`."""
 
     metrics: tuple[str, ...]
     extras: tuple[str, ...] = ()
@@ -121,7 +125,7 @@ class _Request:
     threshold_b: float | None = None
     stepper: Stepper = "bisection"
     compat: str | None = None
-    null: str | None = None
+    null: Null | None = None
     null_options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -147,10 +151,11 @@ def analyse_pairwise(
     compat: Compat | None = None,
     stepper: Stepper = "bisection",
     extra_metrics: Sequence[str] = (),
-    null: str | None = None,
+    null: Null | None = None,
     n_shifts: int = 999,
     seed: int = 0,
     landmarks: ArrayLike | None = None,
+    spacing_um: tuple[float, ...] | None = None,
 ) -> list[Row]:
     """Measure two channels in every region.
 
@@ -195,6 +200,8 @@ def analyse_pairwise(
     n_shifts, seed, landmarks
         Passed on to :func:`significance`. ``landmarks`` has the shape of the image, or is
         shared between slices or timepoints like ``label_mask``.
+    spacing_um : tuple of float, optional
+        Pixel size in µm along the axes that are analysed together, for the null "profile".
 
     Returns
     -------
@@ -215,9 +222,9 @@ def analyse_pairwise(
     >>> rows[0]["pcc"], rows[0]["n_pixels"]
     (1.0, 16)
     """
-    request = _check_request(
+    request = check_request(
         metrics, extra_metrics, threshold_method, threshold_a, threshold_b, stepper, compat, null,
-        {"n_shifts": n_shifts, "seed": seed},
+        {"n_shifts": n_shifts, "seed": seed, "spacing_um": spacing_um},
     )  # fmt: skip
     x, y = channel_pair(a, b)
     _require_pixels(x.shape)
@@ -252,10 +259,11 @@ def analyse_all_to_all(
     compat: Compat | None = None,
     stepper: Stepper = "bisection",
     extra_metrics: Sequence[str] = (),
-    null: str | None = None,
+    null: Null | None = None,
     n_shifts: int = 999,
     seed: int = 0,
     landmarks: ArrayLike | None = None,
+    spacing_um: tuple[float, ...] | None = None,
 ) -> list[Row]:
     """Measure every pair of channels (i, j), i < j, in every region.
 
@@ -271,7 +279,7 @@ def analyse_all_to_all(
     slice_axis, time_axis : int, optional
         Axes of ``image`` (counted with its channel axis).
     metrics, threshold_method, threshold_a, threshold_b, region_warnings, compat, stepper, \
-extra_metrics, null, n_shifts, seed
+extra_metrics, null, n_shifts, seed, spacing_um
         As in :func:`analyse_pairwise`. Manual thresholds hold for every pair.
 
     Returns
@@ -328,21 +336,29 @@ extra_metrics, null, n_shifts, seed
                 n_shifts=n_shifts,
                 seed=seed,
                 landmarks=landmarks,
+                spacing_um=spacing_um,
             )
     return rows
 
 
-def _check_request(
-    metrics: Sequence[str],
-    extras: Sequence[str],
-    method: str,
-    threshold_a: float | None,
-    threshold_b: float | None,
-    stepper: Stepper,
-    compat: str | None,
-    null: str | None,
-    null_options: dict[str, Any],
-) -> _Request:
+def check_request(
+    metrics: Sequence[str] = ALL_METRICS,
+    extras: Sequence[str] = (),
+    method: str = "costes",
+    threshold_a: float | None = None,
+    threshold_b: float | None = None,
+    stepper: Stepper = "bisection",
+    compat: str | None = None,
+    null: Null | None = None,
+    null_options: dict[str, Any] | None = None,
+) -> Request:
+    """A request with every name checked and aliases resolved.
+
+    Raises
+    ------
+    InputError
+        For an unknown metric, method, stepper or compat, or missing manual thresholds.
+    """
     metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     extras = (extras,) if isinstance(extras, str) else tuple(extras)
     shown = tuple(m for m in metrics if m in ("tm1", "tm2"))
@@ -354,6 +370,8 @@ def _check_request(
     _one_of("extra metric", extras, EXTRA_METRICS)
     _one_of("threshold_method", (method,), THRESHOLD_METHODS)
     _one_of("stepper", (stepper,), ("bisection", "costes"))
+    if null is not None:
+        _one_of("null", (null,), ("stationary", "profile", "phase"))
     if compat is not None:
         _one_of("compat", (compat,), ("coloc2", "jacop", "napari"))
     if method == "manual":
@@ -363,7 +381,7 @@ def _check_request(
             raise InputError(
                 f"manual thresholds must be numbers, got {threshold_a} and {threshold_b}"
             )
-    return _Request(
+    return Request(
         metrics=tuple(wanted),
         extras=tuple(dict.fromkeys((*extras, *shown))),
         method=method,
@@ -372,7 +390,7 @@ def _check_request(
         stepper=stepper,
         compat=compat,
         null=null,
-        null_options=null_options,
+        null_options=null_options or {},
     )
 
 
@@ -453,7 +471,7 @@ def _rows_of(
     y: Pixels,
     labels: NDArray[Any] | None,
     landmarks: NDArray[Any] | None,
-    request: _Request,
+    request: Request,
     names: tuple[str, str],
     region_warnings: list[str] | None,
 ) -> list[Row]:
@@ -464,8 +482,10 @@ def _rows_of(
 
     measured = _each(measure, regions)
     if request.null is not None:
+        boxes = _boxes(labels, [row["region"] for row, _ in measured])
         for row, _ in measured:
-            _add_significance(row, x, y, labels, landmarks, request)
+            box = boxes.get(row["region"], (slice(None),) * x.ndim)
+            _add_significance(row, x, y, labels, landmarks, box, request)
     for row, warning in measured:
         if warning and region_warnings is not None:
             region_warnings.append(f"region {row['region']} ({names[0]} vs {names[1]}): {warning}")
@@ -501,13 +521,19 @@ def _each(
     return [done[i % workers][i // workers] for i in range(len(regions))]
 
 
+def empty_row(label: int, n_pixels: int, names: tuple[str, str]) -> Row:
+    """A row of which no measure is known yet."""
+    row: Row = dict.fromkeys(COLUMNS, _NAN)
+    row.update(region=label, channel_a=names[0], channel_b=names[1], n_pixels=n_pixels)
+    return row
+
+
 def _measure(
-    label: int, x: Pixels, y: Pixels, request: _Request, names: tuple[str, str]
+    label: int, x: Pixels, y: Pixels, request: Request, names: tuple[str, str]
 ) -> tuple[Row, str]:
     """The row of one region, and why a requested measure is undefined ('' if none is)."""
     moments = pair_moments(x, y)
-    row: Row = dict.fromkeys(COLUMNS, _NAN)
-    row.update(region=label, channel_a=names[0], channel_b=names[1], n_pixels=moments.n)
+    row = empty_row(label, moments.n, names)
     compat = request.compat
     if "pcc" in request.metrics:
         row["pcc"] = moments.correlation
@@ -528,15 +554,12 @@ def _measure(
         )
     for extra in request.extras:
         row.update(_extra(extra, x, y, moments, row, compat))
-    warning = ""
-    if any(np.isnan(row[key]) for metric in request.metrics for key in _VALUES[metric]):
-        warning = _why(moments, row, request, names)
-    row["reason"] = warning + _detail(warning, moments, names)
+    warning, row["reason"] = explain(moments, row, request, names)
     return row, warning
 
 
 def _thresholds(
-    x: Pixels, y: Pixels, moments: PairMoments, request: _Request
+    x: Pixels, y: Pixels, moments: PairMoments, request: Request
 ) -> tuple[float, float]:
     if request.method == "manual" and request.threshold_a is not None:
         assert request.threshold_b is not None  # noqa: S101 - checked with the request
@@ -571,7 +594,21 @@ def _extra(
     return {name: row[name.removeprefix("t")]}
 
 
-def _why(moments: PairMoments, row: Row, request: _Request, names: tuple[str, str]) -> str:
+def explain(
+    moments: PairMoments, row: Row, request: Request, names: tuple[str, str]
+) -> tuple[str, str]:
+    """Why a requested measure is undefined, as a warning and, with more detail, for the row.
+
+    Both are empty where every requested measure is defined.
+    """
+    undefined = any(np.isnan(row[key]) for metric in request.metrics for key in VALUE_KEYS[metric])
+    if not undefined:
+        return "", ""
+    warning = _why(moments, row, request, names)
+    return warning, warning + _detail(moments, names)
+
+
+def _why(moments: PairMoments, row: Row, request: Request, names: tuple[str, str]) -> str:
     if moments.n < 2:
         return "fewer than 2 pixels"
     flat = [
@@ -591,9 +628,9 @@ def _why(moments: PairMoments, row: Row, request: _Request, names: tuple[str, st
     return "metric undefined for this region"
 
 
-def _detail(warning: str, moments: PairMoments, names: tuple[str, str]) -> str:
-    """What a warning leaves open, for the row's own reason."""
-    if not warning or moments.n < 2:
+def _detail(moments: PairMoments, names: tuple[str, str]) -> str:
+    """What a warning leaves open."""
+    if moments.n < 2:
         return ""
     negative = [
         f"channel {name!r} has negative values"
@@ -603,26 +640,41 @@ def _detail(warning: str, moments: PairMoments, names: tuple[str, str]) -> str:
     return f": {' and '.join(negative)}" if negative else ""
 
 
+def _boxes(labels: NDArray[Any] | None, regions: list[int]) -> dict[int, tuple[slice, ...]]:
+    """Bounding boxes of regions, one pixel wider, so that an edge of a region stays one."""
+    if labels is None:
+        return {}
+    if max(regions, default=0) > _LARGEST_BOXED:
+        return {}
+    found = ndi.find_objects(labels)
+    return {
+        label: tuple(slice(max(0, part.start - 1), part.stop + 1) for part in found[label - 1])
+        for label in regions
+    }
+
+
 def _add_significance(
     row: Row,
     x: Pixels,
     y: Pixels,
     labels: NDArray[Any] | None,
     landmarks: NDArray[Any] | None,
-    request: _Request,
+    box: tuple[slice, ...],
+    request: Request,
 ) -> None:
     from aequorea.colocalization.significance import significance
 
-    mask = None if labels is None else labels == row["region"]
+    if request.null is None:
+        return
     for metric in ("pcc", "srcc"):
         if metric not in request.metrics or np.isnan(row[metric]):
             continue
         result = significance(
-            x,
-            y,
-            mask=mask,
+            x[box],
+            y[box],
+            mask=None if labels is None else labels[box] == row["region"],
             null=request.null,
-            landmarks=landmarks,
+            landmarks=None if landmarks is None else landmarks[box],
             metric=metric,
             **request.null_options,
         )

@@ -318,7 +318,7 @@ def _mean_ranks(values: Pixels) -> tuple[NDArray[np.float64], float]:
     if values.dtype.kind in "iu":
         lowest, highest = int(values.min()), int(values.max())
         if highest - lowest < _COUNTING_RANGE:
-            ranks, square = _ranks_by_value(_counts(values, lowest, highest))
+            ranks, square = ranks_by_value(_counts(values, lowest, highest))
             return np.asarray(ranks), float(square)
     ranks, square = _ranks_by_order(values, sort_order(values))
     return np.asarray(ranks), float(square)
@@ -376,7 +376,11 @@ def _counts(values: Pixels, lowest: int, highest: int) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True)
-def _ranks_by_value(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+def ranks_by_value(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Mean rank of each value, centred, and the sum of squares over all pixels.
+
+    ``counts`` is the number of pixels at each integer value, smallest value first.
+    """
     n = counts.sum()
     ranks = np.zeros(counts.size)
     before = 0
@@ -416,7 +420,7 @@ def _rank_product(
     u = ranks_a[x - x.min()] if table_a and not table_b else ranks_a
     v = ranks_b[y - y.min()] if table_b and not table_a else ranks_b
     if table_a and table_b:
-        return float(_table_product(x, int(x.min()), ranks_a, y, int(y.min()), ranks_b))
+        return float(table_product(x, int(x.min()), ranks_a, y, int(y.min()), ranks_b))
     return float(np.dot(u, v))
 
 
@@ -425,7 +429,7 @@ def _is_table(values: Pixels) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _table_product(
+def table_product(
     x: Pixels,
     x0: int,
     ranks_a: NDArray[np.float64],
@@ -433,6 +437,7 @@ def _table_product(
     y0: int,
     ranks_b: NDArray[np.float64],
 ) -> float:
+    """Sum of the products of two ranks, looked up by value; x0 and y0 are the tables' firsts."""
     total = 0.0
     for i in range(x.size):
         total += ranks_a[np.int64(x[i]) - x0] * ranks_b[np.int64(y[i]) - y0]

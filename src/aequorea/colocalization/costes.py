@@ -27,6 +27,9 @@ _NAN = float("nan")
 FloatArray = NDArray[np.float64]
 # Where the Costes stepper takes r to be zero (the constant of Coloc 2).
 _ZERO_CORRELATION = 1e-4
+# The default bisection stops when its step is below this part of the stepped range.
+_RELATIVE_STEP = 1e-4
+_GRID = 1 << 13
 # Levels of a sweep over floating-point pixels.
 _FLOAT_LEVELS = 4096
 
@@ -187,6 +190,45 @@ def bisect(
     return float(t_a), float(t_b)
 
 
+def bisection_line(moments: PairMoments) -> LevelLine | None:
+    """All threshold pairs that :func:`bisect` can evaluate; None without a rising line.
+
+    Halving stops below 10⁻⁴ of the range, so the pairs lie on a grid of 2¹³ steps.
+    """
+    slope, intercept = line_of(moments)
+    if not slope > 0:
+        return None
+    m, along_a = moments, slope < 1
+    low, high = (m.min_a, m.max_a) if along_a else (m.min_b, m.max_b)
+    u = np.clip(low + (high - low) * np.arange(_GRID + 1) / _GRID, low, high)
+    if along_a:
+        v = np.clip(slope * u + intercept, m.min_b, m.max_b)
+    else:
+        v = np.clip((u - intercept) / slope, m.min_a, m.max_a)
+    return LevelLine(u, v, along_a, whole=False)
+
+
+def bisect_levels(tally: LevelTally, moments: PairMoments) -> tuple[float, float]:
+    """What :func:`bisect` finds, from a tally along :func:`bisection_line`."""
+    slope, intercept = line_of(moments)
+    m, along_a = moments, tally.line.along_a
+    low, high = (m.min_a, m.max_a) if along_a else (m.min_b, m.max_b)
+    _, r = tally.below()
+    threshold = 0.5 * (high + low)
+    step = abs(high - threshold)
+    at = jump = _GRID // 2
+    while step >= (high - low) * _RELATIVE_STEP:
+        up = np.isnan(r[at]) or r[at] < 0
+        step *= 0.5
+        jump //= 2
+        threshold += step if up else -step
+        at += jump if up else -jump
+    t_u = min(max(threshold, low), high)
+    if along_a:
+        return t_u, float(np.clip(slope * t_u + intercept, m.min_b, m.max_b))
+    return float(np.clip((t_u - intercept) / slope, m.min_a, m.max_a)), t_u
+
+
 @njit(cache=True, nogil=True)
 def _partner(t: float, slope: float, intercept: float, forward: bool) -> float:
     return slope * t + intercept if forward else (t - intercept) / slope
@@ -213,7 +255,7 @@ def _bisect(
     After each step the pixels whose side can no longer change are summed up or dropped, and
     only the undecided ones are looked at again: about two passes over the pixels in all.
     """
-    tolerance = (u_max - u_min) * 1e-4
+    tolerance = (u_max - u_min) * _RELATIVE_STEP
     threshold = 0.5 * (u_max + u_min)
     step = abs(u_max - threshold)
     undecided = u.size
@@ -544,7 +586,7 @@ def sweep_of(
     bounds = limits or type_limits(x.dtype, y.dtype)
     line = level_line(moments, x.dtype, levels=levels, limits=bounds)
     if line is None:
-        return _no_levels(moments)
+        return sweep_without_levels(moments)
     tally = LevelTally(line, moments, x.dtype, parallel=parallel)
     tally.add(x, y)
     return sweep_from(tally, moments)
@@ -593,7 +635,8 @@ def _fraction(part: FloatArray, total: float, lowest: float) -> FloatArray:
     return part / total if lowest >= 0 and total > 0 else np.full(part.shape, _NAN)
 
 
-def _no_levels(moments: PairMoments) -> CostesSweep:
+def sweep_without_levels(moments: PairMoments) -> CostesSweep:
+    """The empty sweep of pixels without a rising regression line, and why."""
     slope, intercept = line_of(moments)
     if moments.n < 2:
         reason = "fewer than 2 pixels"

@@ -60,7 +60,7 @@ class LevelTally:
     ----------
     line : LevelLine
     moments : PairMoments
-        Of all pixels that will be added: centres for the sums, ranges for the tables.
+        Of all pixels that will be added: their ranges decide the tables.
     dtype : dtype
         Pixel type. Sums of integers are exact, so any order of adding gives the same bytes.
     parallel : bool
@@ -94,15 +94,17 @@ class LevelTally:
             self._shift_u, self._shift_v = round(means[0]), round(means[1])
             values = np.arange(self._low_v, int(high_v) + 1)
             self._exit_of_v = np.searchsorted(line.v, values, side="right").astype(np.int32)
-            self.sums: NDArray[Any] = np.zeros((slots, 6), np.int64)
+            self._sums: NDArray[Any] = np.zeros((slots, 6), np.int64)
             self._u_by_v: NDArray[Any] = np.zeros(values.size, np.int64)
             self._v_by_u: NDArray[Any] = np.zeros(line.u.size, np.int64)
-            self.range: FloatArray | None = None
+            self._range: FloatArray | None = None
         else:
-            self._centre_u, self._centre_v = means
-            self.sums = np.zeros((slots, 6), np.float64)
+            # Where equal thresholds begin.
+            self._first_u = np.searchsorted(line.u, line.u, side="left")
+            self._first_v = np.searchsorted(line.v, line.v, side="left")
+            self._sums = np.zeros((slots, 6), np.float64)
             self._u_by_v, self._v_by_u = np.zeros(slots), np.zeros(slots)
-            self.range = np.tile([np.inf, -np.inf, np.inf, -np.inf], (slots, 1))
+            self._range = np.tile([np.inf, -np.inf, np.inf, -np.inf], (slots, 1))
 
     def add(self, x: Pixels, y: Pixels) -> None:
         """Count the pixels of a flat pair of arrays (a, b)."""
@@ -118,17 +120,20 @@ class LevelTally:
         else:
             parts = [self._tally(u[span], v[span]) for span in spans]
         for sums, u_by_v, v_by_u, reach in parts:
-            self.sums += sums
+            if self._tabled:
+                self._sums += sums
+            else:
+                _merge_rows(self._sums, sums)
             self._u_by_v += u_by_v
             self._v_by_u += v_by_u
-            if self.range is not None and reach is not None:
-                self.range[:, ::2] = np.minimum(self.range[:, ::2], reach[:, ::2])
-                self.range[:, 1::2] = np.maximum(self.range[:, 1::2], reach[:, 1::2])
+            if self._range is not None and reach is not None:
+                self._range[:, ::2] = np.minimum(self._range[:, ::2], reach[:, ::2])
+                self._range[:, 1::2] = np.maximum(self._range[:, 1::2], reach[:, 1::2])
 
     def _tally(
         self, u: Pixels, v: Pixels
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], FloatArray | None]:
-        sums = np.zeros_like(self.sums)
+        sums = np.zeros_like(self._sums)
         u_by_v, v_by_u = np.zeros_like(self._u_by_v), np.zeros_like(self._v_by_u)
         if self._tabled:
             _tally_whole(
@@ -138,24 +143,28 @@ class LevelTally:
             return sums, u_by_v, v_by_u, None
         reach = np.tile([np.inf, -np.inf, np.inf, -np.inf], (sums.shape[0], 1))
         _tally_real(
-            u, v, self._centre_u, self._centre_v, self.line.u, self.line.v,
+            u, v, self.line.u, self.line.v, self._first_u, self._first_v,
             sums, reach, u_by_v, v_by_u,
         )  # fmt: skip
         return sums, u_by_v, v_by_u, reach
 
+    def _rows(self) -> FloatArray:
+        """Moments by exit level: n, two means, two sums of squares and one of products."""
+        return np.asarray(_rows_of_sums(self._sums)) if self._tabled else self._sums
+
     def below(self) -> tuple[NDArray[np.int64], FloatArray]:
         """Number of pixels, and their Pearson's r, below each level."""
-        n, r = _accumulate(self.sums[:-1].astype(np.float64))
-        if self.range is not None:
-            r[_constant(self.range[:-1])] = np.nan
+        n, r = _accumulate(self._rows()[:-1])
+        if self._range is not None:
+            r[_constant(self._range[:-1])] = np.nan
         return n, r
 
     def above(self) -> FloatArray:
         """Pearson's r of the pixels above each level."""
-        _, r = _accumulate(self.sums[:0:-1].astype(np.float64))
-        if self.range is not None:
-            r[_constant(self.range[:0:-1])] = np.nan
-        return r[::-1]
+        _, r = _accumulate(self._rows()[:0:-1])
+        if self._range is not None:
+            r[_constant(self._range[:0:-1])] = np.nan
+        return np.asarray(r[::-1])
 
     def gated(self) -> tuple[FloatArray, FloatArray]:
         """Σu where v is strictly above its threshold, and Σv where u is above its."""
@@ -208,11 +217,11 @@ def _tally_whole(
 def _tally_real(
     u: Pixels,
     v: Pixels,
-    centre_u: float,
-    centre_v: float,
     thresholds_u: FloatArray,
     thresholds_v: FloatArray,
-    sums: FloatArray,
+    first_u: NDArray[np.int64],
+    first_v: NDArray[np.int64],
+    rows: FloatArray,
     reach: FloatArray,
     u_by_v: FloatArray,
     v_by_u: FloatArray,
@@ -223,50 +232,78 @@ def _tally_real(
         exit_v = np.searchsorted(thresholds_v, q, side="right")
         slot = min(exit_u, exit_v)
         # A pixel that equals a threshold is not strictly above it.
-        while exit_u > 0 and thresholds_u[exit_u - 1] == p:
-            exit_u -= 1
-        while exit_v > 0 and thresholds_v[exit_v - 1] == q:
-            exit_v -= 1
+        if exit_u > 0 and thresholds_u[exit_u - 1] == p:
+            exit_u = first_u[exit_u - 1]
+        if exit_v > 0 and thresholds_v[exit_v - 1] == q:
+            exit_v = first_v[exit_v - 1]
         u_by_v[exit_v] += p
         v_by_u[exit_u] += q
         reach[slot, 0], reach[slot, 1] = min(reach[slot, 0], p), max(reach[slot, 1], p)
         reach[slot, 2], reach[slot, 3] = min(reach[slot, 2], q), max(reach[slot, 3], q)
-        p -= centre_u
-        q -= centre_v
-        sums[slot, 0] += 1
-        sums[slot, 1] += p
-        sums[slot, 2] += q
-        sums[slot, 3] += p * p
-        sums[slot, 4] += q * q
-        sums[slot, 5] += p * q
+        _include(rows[slot], p, q)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _include(row: FloatArray, p: float, q: float) -> None:
+    """Add one pixel to a row of moments (Welford's update)."""
+    row[0] += 1
+    dp, dq = p - row[1], q - row[2]
+    row[1] += dp / row[0]
+    row[2] += dq / row[0]
+    row[3] += dp * (p - row[1])
+    row[4] += dq * (q - row[2])
+    row[5] += dp * (q - row[2])
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(sums: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
-    """Number and Pearson's r of the pixels in rows 0..k, for each k.
+def _merge(row: FloatArray, other: FloatArray) -> None:
+    """Add the pixels of one row of moments to another (Chan, Golub & LeVeque 1979)."""
+    m, n = other[0], row[0]
+    if m == 0:
+        return
+    du, dv = other[1] - row[1], other[2] - row[2]
+    weight = n * m / (n + m)
+    row[0] = n + m
+    row[1] += du * m / (n + m)
+    row[2] += dv * m / (n + m)
+    row[3] += other[3] + weight * du * du
+    row[4] += other[4] + weight * dv * dv
+    row[5] += other[5] + weight * du * dv
 
-    Rows are merged as centred moments (Chan, Golub & LeVeque), which does not cancel.
-    """
-    count = np.zeros(sums.shape[0], np.int64)
-    r = np.full(sums.shape[0], np.nan)
-    n = su = sv = uu = vv = uv = 0.0
+
+@njit(cache=True, nogil=True)
+def _merge_rows(rows: FloatArray, others: FloatArray) -> None:
+    for k in range(rows.shape[0]):
+        _merge(rows[k], others[k])
+
+
+@njit(cache=True, nogil=True)
+def _rows_of_sums(sums: NDArray[np.int64]) -> FloatArray:
+    """Moments from exact sums; squares are first moved to the whole number nearest the mean."""
+    rows = np.zeros(sums.shape)
     for k in range(sums.shape[0]):
-        m = sums[k, 0]
-        if m > 0:
-            bu, bv = sums[k, 1] / m, sums[k, 2] / m
-            uu += max(sums[k, 3] - sums[k, 1] * bu, 0.0)
-            vv += max(sums[k, 4] - sums[k, 2] * bv, 0.0)
-            uv += sums[k, 5] - sums[k, 1] * bv
-            if n > 0:
-                du, dv = bu - su / n, bv - sv / n
-                weight = n * m / (n + m)
-                uu += weight * du * du
-                vv += weight * dv * dv
-                uv += weight * du * dv
-            n += m
-            su += sums[k, 1]
-            sv += sums[k, 2]
-        count[k] = np.int64(n)
-        if n >= 2 and uu > 0 and vv > 0:
-            r[k] = min(1.0, max(-1.0, uv / np.sqrt(uu) / np.sqrt(vv)))
+        n, su, sv = sums[k, 0], sums[k, 1], sums[k, 2]
+        if n == 0:
+            continue
+        cu, cv = su // n, sv // n
+        ru, rv = su - cu * n, sv - cv * n
+        rows[k, 0] = n
+        rows[k, 1], rows[k, 2] = cu + ru / n, cv + rv / n
+        rows[k, 3] = float(sums[k, 3] - cu * su - cu * ru) - float(ru) * ru / n
+        rows[k, 4] = float(sums[k, 4] - cv * sv - cv * rv) - float(rv) * rv / n
+        rows[k, 5] = float(sums[k, 5] - cu * sv - cv * ru) - float(ru) * rv / n
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def _accumulate(rows: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """Number and Pearson's r of the pixels in rows 0..k, for each k."""
+    count = np.zeros(rows.shape[0], np.int64)
+    r = np.full(rows.shape[0], np.nan)
+    total = np.zeros(6)
+    for k in range(rows.shape[0]):
+        _merge(total, rows[k])
+        count[k] = np.int64(total[0])
+        if total[0] >= 2 and total[3] > 0 and total[4] > 0:
+            r[k] = min(1.0, max(-1.0, total[5] / np.sqrt(total[3]) / np.sqrt(total[4])))
     return count, r

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,28 @@ if TYPE_CHECKING:
 
 MandersCompat = Literal["napari", "coloc2", "jacop"]
 _NAN = float("nan")
+
+
+class GateSums(NamedTuple):
+    """Counts of pixels above thresholds, and intensities there.
+
+    ``n_a``, ``n_b`` and ``n_both`` are pixels where a, b, and both are above; ``a_in_b`` is Σa
+    where b is above, and so on.
+    """
+
+    n_a: int = 0
+    n_b: int = 0
+    n_both: int = 0
+    a_in_b: float = 0.0
+    b_in_a: float = 0.0
+    a_in_a: float = 0.0
+    b_in_b: float = 0.0
+    a_in_both: float = 0.0
+    b_in_both: float = 0.0
+
+    def merged(self, other: GateSums) -> GateSums:
+        """Sums over the union of two disjoint sets of pixels."""
+        return GateSums._make(p + q for p, q in zip(self, other, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,24 +220,41 @@ def manders_of(
     compat: str | None = None,
 ) -> tuple[float, float]:
     """M1 and M2 of flat arrays whose moments are known; see :func:`manders`."""
+    sums = gate_sums(x, y, threshold_a, threshold_b, compat=compat)
+    return manders_from(sums, moments, threshold_a, threshold_b, compat=compat)
+
+
+def gate_sums(
+    x: Pixels, y: Pixels, threshold_a: float, threshold_b: float, *, compat: str | None = None
+) -> GateSums:
+    """What :func:`manders_from` needs of the pixels; sums of disjoint sets may be added."""
     if compat not in (None, "napari", "coloc2", "jacop"):
         raise InputError(f"unknown compat {compat!r}; choose None, 'napari', 'coloc2' or 'jacop'")
-    if not moments.n:
-        return _NAN, _NAN
     gate_a, gate_b = _gates(threshold_a, threshold_b, compat)
-    _, _, _, a_in_b, b_in_a, a_in_a, b_in_b, a_both, b_both = sums_above(x, y, gate_a, gate_b)
-    fine_a = moments.min_a >= 0 and moments.sum_a > 0
-    fine_b = moments.min_b >= 0 and moments.sum_b > 0
+    return GateSums(*sums_above(x, y, gate_a, gate_b))
+
+
+def manders_from(
+    sums: GateSums,
+    moments: PairMoments,
+    threshold_a: float,
+    threshold_b: float,
+    *,
+    compat: str | None = None,
+) -> tuple[float, float]:
+    """M1 and M2 from sums over the pixels above thresholds; see :func:`manders`."""
+    fine_a = moments.n > 0 and moments.min_a >= 0 and moments.sum_a > 0
+    fine_b = moments.n > 0 and moments.min_b >= 0 and moments.sum_b > 0
     known_a, known_b = bool(np.isfinite(threshold_a)), bool(np.isfinite(threshold_b))
     if compat == "jacop":
         known = known_a and known_b
         return (
-            _ratio(a_both, a_in_a) if known and fine_a else _NAN,
-            _ratio(b_both, b_in_b) if known and fine_b else _NAN,
+            _ratio(sums.a_in_both, sums.a_in_a) if known and fine_a else _NAN,
+            _ratio(sums.b_in_both, sums.b_in_b) if known and fine_b else _NAN,
         )
     return (
-        _ratio(a_in_b, moments.sum_a) if known_b and fine_a else _NAN,
-        _ratio(b_in_a, moments.sum_b) if known_a and fine_b else _NAN,
+        _ratio(sums.a_in_b, moments.sum_a) if known_b and fine_a else _NAN,
+        _ratio(sums.b_in_a, moments.sum_b) if known_a and fine_b else _NAN,
     )
 
 

@@ -25,8 +25,9 @@ AUTO_THRESHOLDS = THRESHOLD_METHODS[2:]
 
 # One bin per integer up to this range, as scikit-image does at any range.
 _LARGEST_TABLE = 1 << 24
+_FLOAT_BINS = 256
 
-Histogram = tuple[NDArray[np.int64], NDArray[np.int64]]
+Histogram = tuple[NDArray[np.int64], NDArray[Any]]
 
 
 def auto_threshold(image: ArrayLike, method: str, mask: ArrayLike | None = None) -> float:
@@ -86,24 +87,41 @@ def threshold_of(values: Pixels, method: str) -> float:
         return float("nan")
     if method == "mean":
         return float(values.mean(dtype=np.float64))
-    counted = values.dtype.kind in "iu" and int(highest) - int(lowest) < _LARGEST_TABLE
+    if tabulated(values.dtype, float(lowest), float(highest)):
+        counts = count_levels(values, int(lowest), int(highest))
+        return threshold_from_histogram(counts, np.arange(int(lowest), int(highest) + 1), method)
+    real = values.astype(np.float64)
+    if method == "li":
+        return float(filters.threshold_li(real))
+    counts, levels = float_histogram(real, float(lowest), float(highest))
+    return threshold_from_histogram(counts, levels, method)
+
+
+def tabulated(dtype: np.dtype[Any], lowest: float, highest: float) -> bool:
+    """Whether pixels are counted with one bin per integer level."""
+    return dtype.kind in "iu" and highest - lowest < _LARGEST_TABLE
+
+
+def float_histogram(
+    values: Pixels, lowest: float, highest: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Counts and centres of 256 equal bins between lowest and highest."""
+    counts, edges = np.histogram(values, bins=_FLOAT_BINS, range=(lowest, highest))
+    return counts.astype(np.int64), (edges[:-1] + edges[1:]) / 2
+
+
+def threshold_from_histogram(counts: NDArray[np.int64], levels: NDArray[Any], method: str) -> float:
+    """Threshold from the number of pixels at each level; NaN if the method finds none.
+
+    ``levels`` are consecutive integers, or centres of the bins of floating-point pixels (then
+    every method but "li", which looks at the pixels themselves).
+    """
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
-            if counted:
-                counts = count_levels(values, int(lowest), int(highest))
-                return threshold_from_counts(counts, int(lowest), method)
-            return float(_FROM_PIXELS[method](values.astype(np.float64)))
+            return float(_FROM_COUNTS[method]((counts, levels)))
     except (ValueError, RuntimeError, IndexError):
         # No level fulfils the method's criterion in this histogram.
         return float("nan")
-
-
-def threshold_from_counts(counts: NDArray[np.int64], lowest: int, method: str) -> float:
-    """Threshold from the number of pixels at each integer level, starting at ``lowest``."""
-    levels = np.arange(lowest, lowest + counts.size)
-    if method == "mean":
-        return float(np.dot(counts, levels) / counts.sum())
-    return float(_FROM_COUNTS[method]((counts, levels)))
 
 
 @njit(cache=True, nogil=True)
@@ -154,11 +172,4 @@ _FROM_COUNTS: dict[str, Callable[[Histogram], Any]] = {
     "isodata": lambda histogram: filters.threshold_isodata(hist=histogram),
     "li": _li,
     "triangle": _triangle,
-}
-_FROM_PIXELS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
-    "otsu": filters.threshold_otsu,
-    "yen": filters.threshold_yen,
-    "isodata": filters.threshold_isodata,
-    "li": filters.threshold_li,
-    "triangle": filters.threshold_triangle,
 }
