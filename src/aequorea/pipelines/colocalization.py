@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from aequorea.io.tables import write_table
+from aequorea.io.tables import read_table, write_table
 from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
 from aequorea.pipelines.directory import check_target
 from aequorea.pipelines.execution import Execution, limited_threads
@@ -55,6 +55,7 @@ from aequorea.pipelines.run import (
     run_steps,
 )
 from aequorea.pipelines.run_images import write_images
+from aequorea.pipelines.significance_measures import check_null, significance_tables
 from aequorea.pipelines.stains import Stains, Subtracted, background_levels, open_stains
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def run_colocalization(
     check_target(out, workflow=WORKFLOW)
     with collected_warnings() as notes:
         stains = open_stains(files, values)
+        check_null(stains, values.significance)
     inputs = _roles(files, values)
     with limited_threads(execution.n_workers):
         return run_steps(
@@ -240,6 +242,20 @@ class _Workflow:
                 outputs=_tables("curves"),
             ),
             Step(
+                name="significance",
+                version=1,
+                function=self.significance,
+                inputs=(*measured, *(r for r in roles if r == "landmarks")),
+                needs=("background", "pixel"),
+                parameters={
+                    **choice,
+                    "spacing_um": p.spacing_um,
+                    "seed": p.seed,
+                    "significance": p.significance,
+                },
+                outputs=_tables("significance", "null"),
+            ),
+            Step(
                 name="relations",
                 version=1,
                 function=self.relations,
@@ -298,6 +314,17 @@ class _Workflow:
         table = curve_table(self._subtracted(context), self.parameters.pixel, track=context.track)
         _write_tables(context, curves=table)
 
+    def significance(self, context: StepContext) -> None:
+        """The declared metric against its null, corrected over the family of tests."""
+        tables = significance_tables(
+            self._subtracted(context),
+            self.parameters.significance,
+            read_table(context.result("tables/pixel.parquet")),
+            seed=self.parameters.seed,
+            track=context.track,
+        )
+        _write_tables(context, **tables)
+
     def relations(self, context: StepContext) -> None:
         """Cross-correlation, intensity correlation, scramble: diagnostics, not tests."""
         tables = relation_tables(
@@ -315,7 +342,7 @@ class _Workflow:
         )
 
     def _subtracted(self, context: StepContext) -> Subtracted:
-        table = pd.read_parquet(context.result("tables/background.parquet"))
+        table = read_table(context.result("tables/background.parquet"))
         return Subtracted(self.stains, table["value"].tolist())
 
 

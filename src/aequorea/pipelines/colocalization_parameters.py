@@ -64,13 +64,21 @@ class PixelParameters(Parameters):
 class SignificanceParameters(Parameters):
     """The null hypothesis and what it is asked about."""
 
-    null: Literal["stationary", "profile", "none"] = "stationary"
+    null: Literal["stationary", "profile", "phase", "none"] = "stationary"
     """'stationary': does the fine structure align, if both stains are stationary in the region?
     'profile': the same, given each channel's large-scale profile (distance to the edge or to
-    landmarks, depth, illumination). 'none': no p-values."""
+    landmarks, depth, illumination). 'phase': random textures, for whole images only. 'none': no
+    p-values."""
 
-    primary: Literal["pcc", "srcc", "m1", "m2", "icq"] = "pcc"
+    primary: Literal["pcc", "srcc", "m1", "m2"] = "pcc"
     """The one metric that the test is about, declared beforehand."""
+
+    alternative: Literal["greater", "less", "two-sided"] = "greater"
+    """Whether more alignment than chance is looked for, less, or either."""
+
+    profile_scale_px: float | None = option(None, unit="px", gt=0)
+    """For 'profile': structure wider than this belongs to the large-scale profile; an eighth of
+    the region's diameter if not given."""
 
     n_shifts: int = option(999, ge=19, le=1_000_000)
     """Number of shifts the null is made of; the smallest possible p is 1/(n_shifts + 1)."""
