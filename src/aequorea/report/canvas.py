@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +21,7 @@ GREEN, MAGENTA = "#12854a", "#b5127a"
 INK, SOFT, LINE, WASH = "#1c2327", "#56636b", "#c9d1d5", "#eef2f3"
 ACCENT, WARN = "#0b6e6e", "#b3261e"
 DPI = 192
+PIXELS_DPI = 144
 CSS_PX_PER_INCH = 96
 _FONT_PT = 9
 
@@ -60,11 +62,36 @@ def add_legend(axes: Axes, *, loc: LegendPlace = "best") -> None:
         text.set_color(INK)
 
 
-def to_png(figure: Figure) -> bytes:
-    """The figure as PNG bytes, without a date in it."""
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page embeds it.
+
+    Attributes
+    ----------
+    png : bytes
+    width_px, height_px : int
+        Size on the page; the pixels of the PNG are finer.
+    alt : str
+        What it shows, for those who cannot see it.
+    """
+
+    png: bytes
+    width_px: int
+    height_px: int
+    alt: str
+
+
+def to_picture(figure: Figure, alt: str, *, dpi: int = DPI) -> Picture:
+    """Render a figure as PNG, without a date in it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    width, height = figure.get_size_inches()
+    return Picture(
+        png=buffer.getvalue(),
+        width_px=round(width * CSS_PX_PER_INCH),
+        height_px=round(height * CSS_PX_PER_INCH),
+        alt=alt,
+    )
 
 
 def printable(text: str, longest: int = 60) -> str:

@@ -60,19 +60,24 @@ def fixed(value: Any, decimals: int = 3) -> str:
     return _signed(text.removeprefix("-") if float(text) == 0 else text)
 
 
-def p_value(p: Any, n_draws: int | None = None) -> str:
-    """A Monte-Carlo p-value with its relation sign, never below what the draws can resolve.
+def p_value(p: Any, floor: float = 0.0) -> str:
+    """A Monte-Carlo p-value with its relation sign: ``≤`` where it is the smallest possible.
+
+    Parameters
+    ----------
+    p : float
+    floor : float
+        The smallest p-value that the draws can give.
 
     Examples
     --------
-    >>> p_value(0.0312, 999), p_value(0.001, 999), p_value(float("nan"))
+    >>> p_value(0.0312), p_value(0.001, 0.001), p_value(float("nan"))
     ('= 0.031', '≤ 0.001', '–')
     """
     if p is None or not math.isfinite(float(p)):
         return DASH
     value = float(p)
-    smallest = 0.0 if not n_draws else 1.0 / (n_draws + 1)
-    sign = "≤" if smallest and value <= smallest * (1 + 1e-9) else "="
+    sign = "≤" if value <= floor * (1 + 1e-9) else "="
     return f"{sign} {_trimmed(value)}"
 
 

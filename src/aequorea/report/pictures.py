@@ -118,6 +118,15 @@ def outlines(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(edge & (labels != 0))
 
 
+def _drawn(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Outlines at printed size, two pixels wide so that they are seen."""
+    edge = outlines(labels)
+    wide = edge.copy()
+    wide[1:] |= edge[:-1]
+    wide[:, 1:] |= edge[:, :-1]
+    return wide
+
+
 def channels_figure(
     a: NDArray[Any],
     b: NDArray[Any],
@@ -140,7 +149,7 @@ def channels_figure(
     grey_a, grey_b = stretch(fit_to_panel(a)), stretch(fit_to_panel(b))
     both = overlay(grey_a, grey_b)
     if regions is not None:
-        both = paint(both, outlines(fit_to_panel(regions, labels=True)), _YELLOW_RGB)
+        both = paint(both, _drawn(fit_to_panel(regions, labels=True)), _YELLOW_RGB)
     panels = [_grey(grey_a), _grey(grey_b), both]
     titles = [(names[0], GREEN), (names[1], MAGENTA), ("overlay", INK)]
     figure, axes = _panels(panels, titles, a.shape, pixel_um)
@@ -179,8 +188,8 @@ def thresholds_figure(
     classes = paint(classes, shown_b & ~shown_a, 0.85 * _MAGENTA_RGB)
     classes = paint(classes, shown_a & shown_b, np.ones(3))
     panels = [
-        paint(grey_a, outlines(shown_a), _GREEN_RGB),
-        paint(grey_b, outlines(shown_b), _MAGENTA_RGB),
+        paint(grey_a, _drawn(shown_a), _GREEN_RGB),
+        paint(grey_b, _drawn(shown_b), _MAGENTA_RGB),
         classes,
     ]
     titles = [
@@ -213,20 +222,6 @@ def masks_above(
             inside = True if regions is None else regions == region
             above |= inside & (plane > threshold)
     return above
-
-
-def thumbnail_png(a: NDArray[Any], b: NDArray[Any], *, width_px: int = 480) -> bytes:
-    """The overlay alone, as a small PNG."""
-    import io
-
-    from PIL import Image
-
-    rgb = overlay(stretch(fit_to_panel(a)), stretch(fit_to_panel(b)))
-    picture = Image.fromarray(np.round(255 * rgb).astype(np.uint8))
-    height = max(1, round(picture.height * width_px / picture.width))
-    buffer = io.BytesIO()
-    picture.resize((width_px, height), Image.Resampling.LANCZOS).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def paint(

@@ -144,6 +144,7 @@ def null_distribution(
     observed: float,
     expected: float,
     p: float,
+    floor: float = 0.0,
     metric: str,
     n_effective: float | None = None,
 ) -> Figure:
@@ -154,6 +155,8 @@ def null_distribution(
     null : array_like, shape (n,)
         The metric under each draw of the null.
     observed, expected, p : float
+    floor : float
+        The smallest p-value that the draws can give.
     metric : str
         Name of the metric, for the axis.
     n_effective : float, optional
@@ -171,7 +174,7 @@ def null_distribution(
         axes.axvline(expected, color=SOFT, lw=1.1, ls=(0, (2, 2)),
                      label=f"expected {fixed(expected)}")  # fmt: skip
     if math.isfinite(observed):
-        told = p_value(p, values.size)
+        told = p_value(p, floor)
         suffix = f", p {told}" if math.isfinite(p) else ""
         axes.axvline(observed, color=WARN, lw=1.8, label=f"observed {fixed(observed)}{suffix}")
     axes.margins(x=0.06)
@@ -221,7 +224,7 @@ def cross_correlation(
 
 
 def fraction_within(
-    groups: Sequence[tuple[str, ArrayLike, ArrayLike, ArrayLike, ArrayLike, ArrayLike]],
+    groups: Sequence[tuple[str, Sequence[ArrayLike]]],
     *,
     unit: str = "µm",
     cutoff: float | None = None,
@@ -230,7 +233,7 @@ def fraction_within(
 
     Parameters
     ----------
-    groups : sequence of (name, distance, observed, expected, low, high)
+    groups : sequence of (name, (distance, observed, expected, low, high))
         One panel each; ``low`` and ``high`` bound the null's envelope.
     unit : str
     cutoff : float, optional
@@ -238,7 +241,7 @@ def fraction_within(
     """
     figure = new_figure(5.2 * max(1, len(groups)), 3.3)
     panels = figure.subplots(1, max(1, len(groups)), squeeze=False)[0]
-    for axes, (name, distance, observed, expected, low, high), color in zip(
+    for axes, (name, (distance, observed, expected, low, high)), color in zip(
         panels, groups, (GREEN, MAGENTA, ACCENT, INK), strict=False
     ):
         d = np.asarray(distance, dtype=np.float64)

@@ -1,0 +1,139 @@
+"""What a finished run directory holds: its record, its tables, its pixels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from aequorea.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+RECORD, PIXELS = "run.json", "images.zarr"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContents:
+    """A run, opened for reading.
+
+    Attributes
+    ----------
+    path : Path
+    record : mapping
+        What ``run.json`` says.
+    tables : mapping of str to DataFrame
+        By name; a run that left a part out has no such table.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table, empty where the run has none."""
+        return self.tables.get(name, pd.DataFrame())
+
+    def parameter(self, key: str) -> Any:
+        """The value in force of a parameter, by dotted key; ``None`` where there is none."""
+        return self.record["parameters"].get(key)
+
+
+def open_contents(run_dir: Path) -> RunContents:
+    """Read the record and the tables of a run.
+
+    Raises
+    ------
+    RunError
+        If there is no readable record, or no table of pixel measures.
+    """
+    try:
+        record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RunError(f"{run_dir}: is not an aequorea run (no readable {RECORD})") from None
+    tables = {p.stem: pd.read_parquet(p) for p in sorted((run_dir / "tables").glob("*.parquet"))}
+    if "pixel" not in tables:
+        raise RunError(f"{run_dir}: has no table of pixel measures; finish the run first")
+    return RunContents(path=run_dir, record=record, tables=tables)
+
+
+class StoredImage:
+    """The channels and labels a run stored, read plane by plane.
+
+    Attributes
+    ----------
+    axes : str
+    shape : tuple of int
+    channels : tuple of str
+    spacing_um : mapping of axis to float or None
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        try:
+            self._group: Any = zarr.open_group(run_dir / PIXELS, mode="r")
+            described: Any = self._group.attrs["ome"]
+        except (OSError, KeyError, ValueError):
+            raise RunError(f"{run_dir}: has no readable {PIXELS}; run the analysis again") from None
+        multiscale = described["multiscales"][0]
+        self.axes = "".join(axis["name"] for axis in multiscale["axes"])
+        level: Any = self._group["0"]
+        self._level = level
+        self.shape: tuple[int, ...] = tuple(self._level.shape)
+        self.channels = tuple(str(c["label"]) for c in described["omero"]["channels"])
+        self._highest = {
+            str(c["label"]): float(c["window"]["end"]) for c in described["omero"]["channels"]
+        }
+        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+        self.spacing_um = {
+            axis["name"]: float(step) if axis.get("unit") == "micrometer" else None
+            for axis, step in zip(multiscale["axes"], scale, strict=True)
+            if axis["name"] in "zyx"
+        }
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size by axis name."""
+        return dict(zip(self.axes, self.shape, strict=True))
+
+    @property
+    def pixel_um(self) -> tuple[float | None, float | None]:
+        """Distance between pixels along y and x."""
+        return self.spacing_um["y"], self.spacing_um["x"]
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether pixels are whole grey levels."""
+        return bool(self._level.dtype.kind in "ui")
+
+    def highest(self, channel: str) -> float:
+        """The largest value of a channel."""
+        return self._highest[channel]
+
+    def plane(self, channel: str, *, t: int = 0, z: int = 0) -> NDArray[Any]:
+        """One slice of one channel, shape (y, x)."""
+        index = {"t": t, "z": z, "c": self.channels.index(channel)}
+        return np.asarray(self._level[tuple(index.get(a, slice(None)) for a in self.axes)])
+
+    def labels(self, name: str, *, t: int = 0, z: int = 0) -> NDArray[Any] | None:
+        """One slice of a label image; ``None`` if the run has no such labels."""
+        key = f"labels/{name}"
+        if key not in self._group:
+            return None
+        group: Any = self._group[key]
+        described = group.attrs["ome"]["multiscales"][0]
+        axes = [axis["name"] for axis in described["axes"]]
+        index = {"t": t, "z": z}
+        return np.asarray(group["0"][tuple(index.get(a, slice(None)) for a in axes)])
+
+    def slices(self, first: str, second: str, *, t: int = 0) -> Iterator[tuple[int, Any, Any]]:
+        """Every z with the planes of two channels."""
+        for z in range(self.sizes.get("z", 1)):
+            yield z, self.plane(first, t=t, z=z), self.plane(second, t=t, z=z)
