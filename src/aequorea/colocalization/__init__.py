@@ -5,16 +5,37 @@ Everything is a function of arrays and can be imported from here; a name is load
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aequorea.colocalization.manders import manders as manders
+    from aequorea.colocalization.object_distances import object_distances as object_distances
+    from aequorea.colocalization.significance import significance as significance
 
 _HOMES = {
-    "correlation": ("kendall_tau", "li_icq", "pearson", "spearman"),
-    "manders": ("manders", "overlap"),
+    "correlation": (
+        "kendall_tau",
+        "li_icq",
+        "pearson",
+        "pearson_above",
+        "pearson_below",
+        "spearman",
+        "spearman_t",
+    ),
+    "manders": ("ColocalizedAreas", "colocalized_areas", "manders", "overlap"),
     "thresholds": ("THRESHOLD_METHODS", "auto_threshold"),
     "costes": ("CostesSweep", "costes_regression", "costes_sweep", "costes_threshold"),
     "regions": ("iter_regions", "labels_to_label_mask", "shapes_to_label_mask"),
-    "analysis": ("ALL_METRICS", "COLUMNS", "analyse_all_to_all", "analyse_pairwise"),
+    "analysis": (
+        "ALL_METRICS",
+        "COLUMNS",
+        "EXTRA_METRICS",
+        "analyse_all_to_all",
+        "analyse_pairwise",
+    ),
     "scramble": ("costes_randomization", "scramble_example"),
     "ccf": ("fit_ccf", "van_steensel_ccf"),
     "ica": ("li_ica",),
@@ -54,3 +75,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Package(ModuleType):
+    """Keeps public functions in front of the modules that bear the same name.
+
+    Importing ``aequorea.colocalization.manders`` sets the module as an attribute of the
+    package, where users expect the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
