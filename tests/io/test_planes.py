@@ -64,6 +64,7 @@ def test_arranged_axes_index_like_a_transposed_array(data):
     assert lazy.shape == expected.shape
     index = data.draw(indices(lazy.shape))
     np.testing.assert_array_equal(lazy[index], expected[index])
+    assert lazy[index].shape == expected[index].shape
     assert lazy.dtype.isnative
     assert np.asarray(lazy[index]).dtype.isnative
 

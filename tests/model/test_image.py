@@ -52,6 +52,7 @@ def test_axes_must_stand_in_order_and_end_in_yx(axes):
         ({"channels": ("a", "b")}, ChannelError),
         ({"spacing_um": {"t": 1.0}}, InputError),
         ({"spacing_um": {"z": 0.0}}, CalibrationError),
+        ({"data": np.zeros((2, 2)), "axes": "yx", "spacing_um": {"z": 0.0}}, CalibrationError),
         ({"spacing_um": {"z": -1.0}}, CalibrationError),
         ({"spacing_um": {"z": float("nan")}}, CalibrationError),
         ({"times_s": [0.0]}, AxisMismatchError),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ BAD_BYTES: tuple[type[Exception], ...] = (
     SyntaxError,  # xml.etree.ElementTree.ParseError
     struct.error,
     zlib.error,
+    zipfile.BadZipFile,
 )
 _LONGEST_REASON = 160
 

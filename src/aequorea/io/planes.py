@@ -138,7 +138,7 @@ class ArrangedArray:
         in_base = sorted(k for k, i in zip(self._order, items, strict=True) if isinstance(i, slice))
         kept = [k for k, i in zip(self._order, items, strict=True) if isinstance(i, slice)]
         pixels = pixels.transpose([in_base.index(k) for k in kept])
-        return np.ascontiguousarray(pixels, dtype=self.dtype)
+        return np.asarray(pixels, dtype=self.dtype, order="C")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self[()], dtype=dtype, copy=None if copy is False else copy)

@@ -109,13 +109,7 @@ def _read_rois(path: Path, head: bytes) -> list[tuple[str, Any]]:
 def _zipped_rois(path: Path) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     total = 0
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise FileFormatError(
-            f"{path}: damaged zip file ({error}); save the RoiSet again"
-        ) from None
-    with archive:
+    with zipfile.ZipFile(path) as archive:
         members = [m for m in archive.infolist() if m.filename.lower().endswith(".roi")]
         if len(members) > _MOST_ROIS:
             raise FileFormatError(f"{path}: {len(members)} ROIs; expected at most {_MOST_ROIS}")

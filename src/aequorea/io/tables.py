@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aequorea.errors import FileMissingError, InputError
 from aequorea.io.atomic import refuse_existing, replacing
@@ -55,10 +55,9 @@ def write_table(
         refuse_existing(parquet)
         refuse_existing(csv)
     plain = frame.reset_index(drop=True)
-    with replacing(csv, overwrite=True) as temporary:
-        plain.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
-    with replacing(parquet, overwrite=True) as temporary:
-        _to_parquet(plain, temporary, parquet)
+    with replacing(parquet, overwrite=True) as first, replacing(csv, overwrite=True) as second:
+        _to_parquet(plain, first, parquet)
+        plain.to_csv(second, index=False, encoding="utf-8", lineterminator="\n")
     return parquet, csv
 
 
@@ -86,10 +85,19 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
             continue
         if candidate.suffix.lower() == ".csv":
             with reading(candidate, "CSV"):
-                return pd.read_csv(candidate, encoding="utf-8", float_precision="round_trip")
+                table: pd.DataFrame = pd.read_csv(
+                    candidate, encoding="utf-8", **_exact_floats(pd.__version__)
+                )
+                return table
         with reading(candidate, "Parquet"):
             return pd.read_parquet(candidate)
     raise FileMissingError(f"{path}: no such table (.parquet or .csv); check the path")
+
+
+def _exact_floats(pandas_version: str) -> dict[str, Any]:
+    # exact is the default from pandas 3 on, where saying so is deprecated
+    is_old = int(pandas_version.split(".")[0]) < 3
+    return {"float_precision": "round_trip"} if is_old else {}
 
 
 def _pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:

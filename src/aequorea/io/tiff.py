@@ -66,14 +66,14 @@ class TiffReader:
         with reading(path, "TIFF"), _remarks() as remarks:
             file = _SharedTiff(path)
             with file.opened() as tif:
-                series = _image_series(tif)
+                series = _image_series(tif, path)
                 names = _scene_names(series)
                 number = scene_index(names, scene, path)
                 one = series[number]
                 letters, shape = one.get_axes(squeeze=False), one.get_shape(squeeze=False)
                 _check_complete(one, path)
                 data = _pixels(file, tif.series.index(one), one)
-                facts = _facts(tif, one, number)
+                facts = _facts(tif, one, number, path)
             _judge(path, remarks)
         spelt = "".join(_LETTERS.get(a, UNKNOWN) for a in letters)
         arranged, found = arrange(data, spelt, path=path, axes=axes)
@@ -191,11 +191,11 @@ def _pixels(file: _SharedTiff, index: int, series: Any) -> LazyArray:
     )
 
 
-def _image_series(tif: tifffile.TiffFile) -> list[Any]:
+def _image_series(tif: tifffile.TiffFile, path: Path) -> list[Any]:
     # LSM files keep thumbnails as a second series
     kept = [s for s in tif.series if s.name != "LSMreduced"]
     if not kept:
-        raise FileFormatError(f"{tif.filename}: TIFF without an image; export it again")
+        raise FileFormatError(f"{path}: TIFF without an image; export it again")
     return kept
 
 
@@ -216,15 +216,15 @@ def _check_complete(series: Any, path: Path) -> None:
         )
 
 
-def _facts(tif: tifffile.TiffFile, series: Any, number: int) -> TiffMetadata:
+def _facts(tif: tifffile.TiffFile, series: Any, number: int, path: Path) -> TiffMetadata:
     kind = series.kind
     if kind == "ome":
-        return _from_ome(parse_ome_xml(tif.ome_metadata or "", tif.filename), series, number)
+        return _from_ome(parse_ome_xml(tif.ome_metadata or "", path), series, number)
     if kind == "imagej":
         return _from_imagej(tif, series)
     if kind == "lsm":
         return _from_lsm(tif)
-    return _from_tags(series)
+    return _from_tags(series, path)
 
 
 def _from_ome(images: Sequence[OmeImage], series: Any, number: int) -> TiffMetadata:
@@ -287,11 +287,11 @@ def _from_lsm(tif: tifffile.TiffFile) -> TiffMetadata:
     )
 
 
-def _from_tags(series: Any) -> TiffMetadata:
+def _from_tags(series: Any, path: Path) -> TiffMetadata:
     page = series.keyframe
     if page.photometric == _MIN_IS_WHITE and series.dtype.kind != "b":
         warnings.warn(
-            f"{page.parent.filename}: stored with 0 as white (MinIsWhite); the values are given "
+            f"{path}: stored with 0 as white (MinIsWhite); the values are given "
             "as stored, so bright structures have low values: invert them if that is not meant",
             AequoreaWarning,
             stacklevel=2,

@@ -84,9 +84,8 @@ class Image:
         unknown = set(self.spacing_um) - set(SPATIAL)
         if unknown:
             raise InputError(f"spacing_um has unknown axes {sorted(unknown)}; expected z, y, x")
-        spacing = {
-            a: _positive_or_none(self.spacing_um.get(a), a) for a in SPATIAL if a in self.axes
-        }
+        checked = {a: _positive_or_none(step, a) for a, step in self.spacing_um.items()}
+        spacing = {a: checked.get(a) for a in SPATIAL if a in self.axes}
         if self.times_s is not None:
             times = np.array(self.times_s, dtype=np.float64)
             times.flags.writeable = False
