@@ -38,11 +38,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aequorea import __version__
 from aequorea.io.tables import read_table, write_table
 from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
 from aequorea.pipelines.directory import check_target
 from aequorea.pipelines.execution import Execution, limited_threads
 from aequorea.pipelines.input_checks import check_table
+from aequorea.pipelines.object_measures import object_tables
 from aequorea.pipelines.parameters import Effective, as_given, merge_parameters
 from aequorea.pipelines.pixel_measures import curve_table, pixel_table, require_finite
 from aequorea.pipelines.relation_measures import relation_tables
@@ -169,7 +171,7 @@ def rebuild_report(run_dir: Path) -> Path:
     InputError
         If ``run_dir`` is not a finished run of this workflow.
     """
-    rerun_step(run_dir, "report", _write_report, workflow=WORKFLOW)
+    rerun_step(run_dir, "report", write_page, workflow=WORKFLOW)
     return run_dir / "report.html"
 
 
@@ -205,7 +207,7 @@ class _Workflow:
         regions = tuple(r for r in roles if r == "regions")
         choice = {"channels": p.channels, "scene": p.scene}
         measured = (*images, *regions)
-        return [
+        measures = [
             Step(
                 name="background",
                 version=1,
@@ -270,6 +272,20 @@ class _Workflow:
                 outputs=_tables("ccf", "ccf_fit", "ica", "scramble"),
             ),
             Step(
+                name="objects",
+                version=1,
+                function=self.objects,
+                inputs=measured,
+                needs=("background",),
+                parameters={
+                    **choice,
+                    "spacing_um": p.spacing_um,
+                    "seed": p.seed,
+                    "objects": p.objects,
+                },
+                outputs=_tables("objects", "object_pairs", "object_summary"),
+            ),
+            Step(
                 name="images",
                 version=1,
                 function=self.images,
@@ -279,6 +295,15 @@ class _Workflow:
                 outputs=("images.zarr",),
             ),
         ]
+        report = Step(
+            name="report",
+            version=1,
+            function=write_page,
+            needs=tuple(step.name for step in measures),
+            parameters={"aequorea": __version__, "parameters": p},
+            outputs=("report.html",),
+        )
+        return [*measures, report]
 
     def background(self, context: StepContext) -> None:
         """Refuse what cannot be measured; find the grey level to subtract from each channel."""
@@ -335,6 +360,13 @@ class _Workflow:
         )
         _write_tables(context, **tables)
 
+    def objects(self, context: StepContext) -> None:
+        """Objects of every stain, their partners and distances."""
+        tables = object_tables(
+            self._subtracted(context), self.parameters.objects, track=context.track
+        )
+        _write_tables(context, **tables)
+
     def images(self, context: StepContext) -> None:
         """Channels, regions and objects, to look at and to open elsewhere."""
         write_images(
@@ -362,8 +394,8 @@ def _write_tables(context: StepContext, **tables: pd.DataFrame) -> None:
         write_table(table, context.target(f"tables/{name}"))
 
 
-def _write_report(context: StepContext) -> None:
-    """The page, out of what the run directory holds."""
+def write_page(context: StepContext) -> None:
+    """Make the page out of what the run directory holds."""
     from aequorea.report.colocalization import write_report
 
     write_report(context.run_dir).replace(context.target("report.html"))

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from skimage import measure
 
+from aequorea.colocalization.object_distances import match_objects, object_distances
 from aequorea.colocalization.objects import OBJECT_COLUMNS, OBJECT_EXTRA_COLUMNS, object_table
 from aequorea.colocalization.thresholds import auto_threshold
+from aequorea.pipelines.pixel_measures import tidy
 from aequorea.pipelines.stains import per_channel
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from aequorea.pipelines.colocalization_parameters import ObjectParameters
-    from aequorea.pipelines.stains import Subtracted
+    from aequorea.pipelines.pixel_measures import Track
+    from aequorea.pipelines.stains import Stains, Subtracted
 
 Row = dict[str, Any]
 
@@ -77,8 +81,8 @@ def object_rows(
     names: tuple[str, str],
     axes: str,
     spacing_um: tuple[float, ...] | None,
-) -> tuple[list[Row], Row]:
-    """Every object of two stains with its region and centre, and the summary of the field.
+) -> list[Row]:
+    """Every object of two stains with its region, its centre and its distances to the other stain.
 
     Parameters
     ----------
@@ -91,13 +95,29 @@ def object_rows(
     spacing_um : tuple of float or None
         Without it the columns in µm are NaN.
     """
-    rows, summary = object_table(labels_a, labels_b, *names, spacing_um=spacing_um)
-    homes = {
-        name: _home_regions(labels, regions)
-        for name, labels in zip(names, (labels_a, labels_b), strict=True)
-    }
-    flat = [{"region": homes[row["channel"]][row["object"]], **_flat(row, axes)} for row in rows]
-    return flat, {k: np.nan if v is None else v for k, v in summary.items()}
+    rows, _ = object_table(labels_a, labels_b, *names, spacing_um=spacing_um)
+    found: list[Row] = []
+    for name, own, other in ((names[0], labels_a, labels_b), (names[1], labels_b, labels_a)):
+        homes = _home_regions(own, regions)
+        mine = [row for row in rows if row["channel"] == name]
+        edges = _edge_distances(own, other, spacing_um, len(mine))
+        found += [
+            {"region": homes[row["object"]], **_flat(row, axes), **edge}
+            for row, edge in zip(mine, edges, strict=True)
+        ]
+    return found
+
+
+def _edge_distances(
+    own: NDArray[Any], other: NDArray[Any], spacing_um: tuple[float, ...] | None, n: int
+) -> list[Row]:
+    if spacing_um is None:
+        return [{"centre_edge_um": np.nan, "edge_edge_um": np.nan}] * n
+    measured = object_distances(own, other, spacing_um=spacing_um)
+    return [
+        {"centre_edge_um": float(centre), "edge_edge_um": float(edge)}
+        for centre, edge in zip(measured["centre_edge_um"], measured["edge_edge_um"], strict=True)
+    ]
 
 
 def _home_regions(labels: NDArray[Any], regions: NDArray[Any] | None) -> dict[int, int]:
@@ -128,3 +148,136 @@ def _flat(row: Row, axes: str) -> Row:
         else:
             flat[key] = np.nan if value is None else value
     return flat
+
+
+PAIR_COLUMNS = ("region", "channel_a", "channel_b", "object_a", "object_b", "distance_um")
+SUMMARY_COLUMNS = (
+    "region",
+    "channel_a",
+    "channel_b",
+    *(
+        f"{quantity}_{side}"
+        for quantity in (
+            "threshold",
+            "n_objects",
+            "frac_matched",
+            "frac_overlap",
+            "frac_coincident",
+            "median_nn_distance_px",
+            "median_nn_distance_um",
+        )
+        for side in "ab"
+    ),
+    "n_matched",
+    "reason",
+)
+_NO_SPACING = "no pixel size: distances in µm need --spacing-um z,y,x"
+
+
+def object_tables(
+    pixels: Subtracted, parameters: ObjectParameters, *, track: Track
+) -> dict[str, pd.DataFrame]:
+    """Objects, their one-to-one partners, and a summary of every region.
+
+    Parameters
+    ----------
+    pixels : Subtracted
+    parameters : ObjectParameters
+    track : callable
+
+    Returns
+    -------
+    dict of DataFrame
+        ``objects``, ``object_pairs``, ``object_summary``. An object belongs to the region that
+        holds most of it. Without a pixel size everything in µm is NaN, with a reason.
+    """
+    stains = pixels.stains
+    objects: list[Row] = []
+    pairs: list[Row] = []
+    summaries: list[Row] = []
+    if parameters.objects:
+        for frame, a, b in track(list(stains.fields())):
+            names = stains.names[a], stains.names[b]
+            head = {"frame": frame, "channel_a": names[0], "channel_b": names[1]}
+            found = [object_labels(pixels, parameters, channel=k, frame=frame) for k in (a, b)]
+            regions = stains.regions_at(frame)
+            labels = found[0][0], found[1][0]
+            rows = object_rows(*labels, regions, names, stains.spatial_axes, stains.spacing_or_none)
+            partners = _partners(rows, names, stains, parameters)
+            thresholds = found[0][1], found[1][1]
+            for region in stains.region_names:
+                home = [row for row in rows if row["region"] == region]
+                own = [p for p in partners if p["region"] == region]
+                summaries.append(
+                    {**head, "region": region, **_summary(home, own, names, thresholds, stains)}
+                )
+            objects += [{**head, **row} for row in rows]
+            pairs += [{**head, **row} for row in partners]
+    columns = ("region", "channel_a", "channel_b", *OBJECT_COLUMNS, *OBJECT_EXTRA_COLUMNS)
+    return {
+        "objects": tidy(objects, stains, columns),
+        "object_pairs": tidy(pairs, stains, PAIR_COLUMNS),
+        "object_summary": tidy(summaries, stains, SUMMARY_COLUMNS),
+    }
+
+
+def _partners(
+    rows: list[Row], names: tuple[str, str], stains: Stains, parameters: ObjectParameters
+) -> list[Row]:
+    if stains.spacing_or_none is None:
+        return []
+    sides = [[row for row in rows if row["channel"] == name] for name in names]
+    columns = [f"centroid_{axis}_um" for axis in stains.spatial_axes]
+    points = [
+        np.array([[row[c] for c in columns] for row in side]).reshape(-1, len(columns))
+        for side in sides
+    ]
+    matches = match_objects(*points, cutoff_um=parameters.match_distance_um)
+    return [
+        {
+            "region": sides[0][i]["region"],
+            "object_a": sides[0][i]["object"],
+            "object_b": sides[1][j]["object"],
+            "distance_um": float(distance),
+        }
+        for (i, j), distance in zip(matches.pairs.tolist(), matches.distances_um, strict=True)
+    ]
+
+
+def _summary(
+    rows: list[Row],
+    partners: list[Row],
+    names: tuple[str, str],
+    thresholds: tuple[float, float],
+    stains: Stains,
+) -> Row:
+    calibrated = stains.spacing_or_none is not None
+    matched = {side: {p[f"object_{side}"] for p in partners} for side in "ab"}
+    summary: Row = {}
+    for side, name, threshold in zip("ab", names, thresholds, strict=True):
+        own = [row for row in rows if row["channel"] == name]
+        share = [row["object"] in matched[side] for row in own] if calibrated else []
+        summary |= {
+            f"threshold_{side}": threshold,
+            f"n_objects_{side}": len(own),
+            f"frac_matched_{side}": _mean(share),
+            f"frac_overlap_{side}": _mean([row["overlap"] for row in own]),
+            f"frac_coincident_{side}": _mean([row["coincident"] for row in own]),
+            f"median_nn_distance_px_{side}": _median([row["nn_distance_px"] for row in own]),
+            f"median_nn_distance_um_{side}": _median([row["nn_distance_um"] for row in own]),
+        }
+    summary["n_matched"] = len(partners) if calibrated else np.nan
+    reasons = [] if calibrated else [_NO_SPACING]
+    for name, threshold in zip(names, thresholds, strict=True):
+        if not np.isfinite(threshold):
+            reasons.append(f"{name}: no threshold separates objects from background")
+    return {**summary, "reason": "; ".join(reasons)}
+
+
+def _mean(values: list[Any]) -> float:
+    return float(np.mean(values)) if values else np.nan
+
+
+def _median(values: list[Any]) -> float:
+    finite = [v for v in values if np.isfinite(v)]
+    return float(np.median(finite)) if finite else np.nan
