@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -54,9 +54,26 @@ def set_title(axes: Axes, title: str, *, color: str = INK) -> None:
     )
 
 
-def add_legend(axes: Axes, *, loc: LegendPlace = "best") -> None:
-    """A legend without a box, whose text is never mathematics."""
-    legend = axes.legend(fontsize=_FONT_PT - 0.5, frameon=False, loc=loc, handlelength=1.6)
+def add_legend(axes: Axes, *, loc: LegendPlace = "best", above: int = 0) -> None:
+    """A legend that hides nothing, whose text is never mathematics.
+
+    Parameters
+    ----------
+    axes : Axes
+        Without anything labelled there is no legend.
+    loc : str
+    above : int
+        Put it above the axes, in this many columns, instead.
+    """
+    if not axes.get_legend_handles_labels()[0]:
+        return
+    look: dict[str, Any] = {"fontsize": _FONT_PT - 0.5, "handlelength": 1.6, "edgecolor": "none"}
+    if above:
+        legend = axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=above, borderpad=0.2, **look
+        )
+    else:
+        legend = axes.legend(loc=loc, framealpha=0.88, **look)
     for text in legend.get_texts():
         text.set_parse_math(False)
         text.set_color(INK)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from aequorea.report.data_table import DataTable, data_table
 from aequorea.report.methods import MethodsText, methods_of
-from aequorea.report.numbers import number
 from aequorea.report.page import render_page, write_atomically
 from aequorea.report.pair_section import PairSection, pair_section
 from aequorea.report.run_contents import RunContents, StoredImage, open_contents
@@ -26,7 +25,7 @@ _SHOWN_TABLES = {
     "significance": (
         "Tests",
         ("frame", "region_name", "channel_a", "channel_b", "metric", "observed", "expected",
-         "ci_low", "ci_high", "p_value", "p_fdr", "n_effective", "n_independent"),
+         "ci_low", "ci_high", "p_value", "p_fdr", "n_effective", "n_draws"),
     ),
     "pixel": (
         "Pixel measures",
@@ -38,8 +37,8 @@ _SHOWN_TABLES = {
         "Objects",
         ("frame", "region_name", "channel_a", "channel_b", "n_objects_a", "n_objects_b",
          "frac_overlap_a", "frac_overlap_b", "frac_coincident_a", "frac_coincident_b",
-         "n_matched", "frac_matched_a", "frac_matched_b", "median_nn_distance_a",
-         "median_nn_distance_b"),
+         "n_matched", "frac_matched_a", "frac_matched_b", "median_nn_distance_um_a",
+         "median_nn_distance_um_b", "median_nn_distance_px_a", "median_nn_distance_px_b"),
     ),
     "ccf_fit": (
         "Cross-correlation, Gaussian fits",
@@ -154,7 +153,7 @@ def _facts(run: RunContents, image: StoredImage) -> list[tuple[str, str]]:
 
 
 def _calibration(image: StoredImage) -> str:
-    known = [f"{a} {number(s)} µm" for a, s in image.spacing_um.items() if s is not None]
+    known = [f"{a} {s:.4g} µm" for a, s in image.spacing_um.items() if s is not None]
     unknown = [a for a, s in image.spacing_um.items() if s is None]
     if not known:
         return "not given by the file; lengths are in pixels"
@@ -211,6 +210,7 @@ def _methods(run: RunContents, image: StoredImage, sections: Sequence[PairSectio
         backgrounds=[(str(r["channel"]), float(r["value"])) for r in _records(background)],
         nulls=list(dict.fromkeys(tests["hypothesis"])) if "hypothesis" in tests else [],
         objects=len(run.table("objects")) > 0,
+        distances=len(run.table("object_pairs")) > 0 or len(run.table("object_distances")) > 0,
         scrambled=len(run.table("scramble")) > 0,
         has_ica=bool(sections),
     )

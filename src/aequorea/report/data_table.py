@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -29,22 +29,46 @@ _HEADINGS = {
     "p_fdr": "q (FDR)",
     "n_effective": "effective n",
     "distance_um": "distance (µm)",
-    "n_draws": "draws",
+    "n_draws": "independent draws",
+    "n_objects_a": "objects A",
+    "n_objects_b": "objects B",
+    "n_matched": "partners",
+    "frac_overlap_a": "A overlapping",
+    "frac_overlap_b": "B overlapping",
+    "frac_coincident_a": "A coincident",
+    "frac_coincident_b": "B coincident",
+    "frac_matched_a": "A with partner",
+    "frac_matched_b": "B with partner",
+    "median_nn_distance_um_a": "median distance A (µm)",
+    "median_nn_distance_um_b": "median distance B (µm)",
+    "median_nn_distance_px_a": "median distance A (px)",
+    "median_nn_distance_px_b": "median distance B (px)",
+    "fwhm_px": "FWHM (px)",
+    "fwhm_um": "FWHM (µm)",
+    "ci_low": "95 % from",
+    "ci_high": "to",
+    "pcc_above": "r above T",
+    "pcc_below": "r below T",
+    "m1_plain": "plain M1",
+    "m2_plain": "plain M2",
 }
 _COEFFICIENTS = {
     "pcc", "srcc", "icq", "m1", "m2", "m1_plain", "m2_plain", "overlap", "k1", "k2", "kendall",
-    "pcc_above", "pcc_below", "observed", "expected", "r", "p_value", "p_fdr",
+    "pcc_above", "pcc_below", "observed", "expected", "ci_low", "ci_high", "r",
+    "p_value", "p_fdr", "amplitude", "offset",
+    "frac_overlap_a", "frac_overlap_b", "frac_coincident_a", "frac_coincident_b",
+    "frac_matched_a", "frac_matched_b",
 }  # fmt: skip
 _UNITS = {"_um": "µm", "_px": "px", "_s": "s"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what is shown, what it sorts by, and why it is empty."""
+    """One cell: what is shown, what it sorts by, and the mark of the note why it is empty."""
 
     text: str
     key: str
-    note: str = ""
+    mark: str = ""
     is_number: bool = False
 
     @property
@@ -63,12 +87,15 @@ class DataTable:
     rows : sequence of sequence of Cell
     total : int
         Rows of the whole table, of which the first are shown.
+    notes : sequence of (mark, text)
+        Why cells are empty.
     file : str
         Where all of them are.
     """
 
     headings: Sequence[tuple[str, str, bool]]
     rows: Sequence[Sequence[Cell]]
+    notes: Sequence[tuple[str, str]]
     total: int
     file: str
 
@@ -86,7 +113,7 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
     frame : DataFrame
     columns : sequence of str
         Those that exist are shown, in this order; columns without any value are left out, and
-        so is ``frame`` where there is only one. A ``reason`` comes last where there is one.
+        so is ``frame`` where there is only one. The column ``reason`` becomes notes below.
     file : str
         Where the whole table is.
 
@@ -96,18 +123,30 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
         The first 200 rows.
     """
     shown = [c for c in columns if c in frame and _worth_showing(frame[c])]
-    if "reason" in frame and _filled(frame["reason"]).any():
-        shown.append("reason")
-    reasons = frame["reason"] if "reason" in frame else pd.Series([""] * len(frame))
     numeric = {c: pd.api.types.is_numeric_dtype(frame[c]) for c in shown}
-    rows = [
-        [_cell(row[c], c, numeric=numeric[c], reason=str(reason or "")) for c in shown]
-        for (_, row), reason in zip(
-            frame[shown].head(MOST_ROWS).iterrows(), reasons.head(MOST_ROWS), strict=True
-        )
-    ]
-    headings = [(heading(c), c, numeric[c]) for c in shown]
-    return DataTable(headings=headings, rows=rows, total=len(frame), file=file)
+    marks: dict[str, str] = {}
+    rows = []
+    for record in frame.head(MOST_ROWS).to_dict("records"):
+        reason = record.get("reason")
+        told = reason if isinstance(reason, str) else ""
+        cells = [_cell(record[c], c, numeric=numeric[c]) for c in shown]
+        if told and any(cell.empty for cell in cells):
+            mark = marks.setdefault(told, _letters(len(marks)))
+            cells = [replace(cell, mark=mark) if cell.empty else cell for cell in cells]
+        rows.append(cells)
+    return DataTable(
+        headings=[(heading(c), c, numeric[c]) for c in shown],
+        rows=rows,
+        notes=[(mark, reason) for reason, mark in marks.items()],
+        total=len(frame),
+        file=file,
+    )
+
+
+def _letters(number: int) -> str:
+    """The marks a, b, … z, aa, ab, … in this order."""
+    first = _letters(number // 26 - 1) if number >= 26 else ""
+    return first + chr(ord("a") + number % 26)
 
 
 def heading(column: str) -> str:
@@ -136,10 +175,10 @@ def _filled(values: pd.Series[Any]) -> pd.Series[bool]:
     return values.notna() & (values.astype(str) != "")
 
 
-def _cell(value: Any, column: str, *, numeric: bool, reason: str) -> Cell:
-    if value is None or (not isinstance(value, str) and pd.isna(value)) or value == "":
-        return Cell(DASH, "", note="" if column == "reason" else reason, is_number=numeric)
-    if isinstance(value, (bool,)) or type(value).__name__ == "bool_":
+def _cell(value: Any, column: str, *, numeric: bool) -> Cell:
+    if value is None or value == "" or (not isinstance(value, str) and pd.isna(value)):
+        return Cell(DASH, "", is_number=numeric)
+    if type(value).__name__ in {"bool", "bool_"}:
         return Cell("yes" if value else "no", str(int(value)))
     if not numeric:
         return Cell(str(value), str(value))

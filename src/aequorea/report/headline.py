@@ -127,6 +127,11 @@ def _verdict_of_one(
         reason = _text(test, "reason")
         return f"{a} and {b} could not be tested{': ' + reason if reason else ''}."
     told = p_value(p, floor_of(test))
+    if floor_of(test) > alpha:
+        return (
+            f"{a} and {b} cannot be tested at {100 * alpha:g} % here: the field holds too few "
+            f"independent observations (the smallest p it can give is {_plain(floor_of(test))})."
+        )
     if not significant(test, alpha):
         return (
             f"No evidence that {a} and {b} are aligned: chance alone gives a {metric} like this "
@@ -144,11 +149,14 @@ def _verdict_of_many(
     if declared.empty:
         return f"{a} and {b} in {n_regions} regions: described, not tested."
     tested = declared[declared["p_value"].notna()]
-    hits = sum(significant(row, alpha) for _, row in tested.iterrows())
+    hits = [row for _, row in tested.iterrows() if significant(row, alpha)]
+    above = sum(float(row["observed"]) >= float(row["expected"]) for row in hits)
     text = (
-        f"{a} and {b} depart from chance in {hits} of {len(tested)} tested regions "
-        f"(false-discovery rate {number(100 * alpha)} %)."
+        f"{a} and {b} are aligned more than chance would give in {above} of {len(tested)} tested "
+        f"regions (false-discovery rate {100 * alpha:g} %)."
     )
+    if len(hits) > above:
+        text += f" In {len(hits) - above} they avoid each other more than chance would give."
     untested = len(declared) - len(tested)
     return text + (f" {untested} could not be tested." if untested else "")
 
@@ -259,6 +267,10 @@ def _text(row: pd.Series[Any], key: str) -> str:
 def _number_of(row: pd.Series[Any], key: str) -> float:
     value = row.get(key)
     return math.nan if value is None or pd.isna(value) else float(value)
+
+
+def _plain(p: float) -> str:
+    return p_value(p).removeprefix("= ")
 
 
 def floor_of(test: pd.Series[Any]) -> float:

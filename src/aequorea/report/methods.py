@@ -36,6 +36,17 @@ _COMPAT = {
 }
 
 
+def threshold_name(method: object) -> str:
+    """A threshold method as its authors write it.
+
+    Examples
+    --------
+    >>> threshold_name("isodata"), threshold_name("manual")
+    ('IsoData', 'by hand')
+    """
+    return {"isodata": "IsoData", "manual": "by hand"}.get(str(method), str(method).capitalize())
+
+
 @dataclass
 class MethodsText:
     """Sentences and the papers they cite, numbered in the order of citation."""
@@ -68,6 +79,7 @@ def methods_of(
     backgrounds: Sequence[tuple[str, float]],
     nulls: Sequence[str],
     objects: bool,
+    distances: bool,
     scrambled: bool,
     has_ica: bool,
 ) -> MethodsText:
@@ -84,7 +96,7 @@ def methods_of(
     backgrounds : sequence of (channel, grey level)
     nulls : sequence of str
         Each null in words.
-    objects, scrambled, has_ica : bool
+    objects, distances, scrambled, has_ica : bool
         Whether these parts are among the results.
 
     Returns
@@ -98,9 +110,14 @@ def methods_of(
     _say_significance(text, parameters, nulls)
     _say_diagnostics(text, parameters, scrambled=scrambled)
     if objects:
-        _say_objects(text, parameters)
+        _say_objects(text, parameters, distances=distances)
     text.say(f"Random numbers were drawn with seed {parameters.get('seed')}")
     return text
+
+
+def _given(value: Any) -> str:
+    """A number as it was given."""
+    return "not given" if value is None else f"{value:.6g}"
 
 
 def _say_background(
@@ -113,10 +130,10 @@ def _say_background(
     how = {
         "constant": "given by hand",
         "mode": "the most frequent intensity of each channel",
-        "percentile": f"the {number(parameters.get('background.background_percentile'))}th "
+        "percentile": f"the {_given(parameters.get('background.background_percentile'))}th "
         "percentile of each channel",
     }[method]
-    levels = "; ".join(f"{name} {number(level)}" for name, level in backgrounds)
+    levels = "; ".join(f"{name} {_given(level)}" for name, level in backgrounds)
     text.say(
         f"Background, {how}, was subtracted ({levels} grey levels) and values below it set to 0"
     )
@@ -134,7 +151,7 @@ def _say_pixels(text: MethodsText, parameters: Mapping[str, Any], *, has_ica: bo
     given = ""
     if method == "manual":
         values = parameters.get("pixel.threshold_value") or ()
-        given = f" ({', '.join(number(v) for v in values)} grey levels)"
+        given = f" ({', '.join(_given(v) for v in values)} grey levels)"
     text.say(
         f"Thresholds were found {_THRESHOLDS.get(method, method)}{given} in {where}",
         *([paper] if paper else []),
@@ -163,21 +180,30 @@ def _say_significance(
     text.say(f"The one metric tested, declared beforehand, was {_METRICS.get(primary, primary)}")
     for null in nulls:
         text.say(f"The null hypothesis was: {null.rstrip('.')}")
-    text.say(
-        f"It was represented by up to {number(parameters.get('significance.n_shifts'))} rigid "
-        "shifts of one channel against the other, each evaluated on the overlap of the region "
-        "with its shifted self",
-        "mrkvicka2021",
-    )
+    if parameters.get("significance.null") == "phase":
+        text.say(
+            f"It was represented by {number(parameters.get('significance.n_shifts'))} surrogates "
+            "of one channel with the same spectrum and random phases"
+        )
+    else:
+        text.say(
+            f"It was represented by up to {number(parameters.get('significance.n_shifts'))} rigid "
+            "shifts of one channel against the other, each evaluated on the overlap of the region "
+            "with its shifted self",
+            "mrkvicka2021",
+        )
     text.say(
         "Correlations were standardised by the effective number of independent pixels, which "
         "follows from the autocorrelation of both channels",
         "clifford1989",
     )
-    text.say("P-values are (k + 1)/(n + 1) for k of n draws at least as extreme", "phipson2010")
+    text.say(
+        "P-values are (k + 1)/(n + 1) for k of n independent draws at least as extreme",
+        "phipson2010",
+    )
     text.say(
         "Results were called significant at a false-discovery rate of "
-        f"{number(parameters.get('significance.alpha'))} over all regions, frames and pairs tested",
+        f"{_given(parameters.get('significance.alpha'))} over all regions, frames and pairs tested",
         "benjamini1995",
     )
 
@@ -200,7 +226,7 @@ def _say_diagnostics(text: MethodsText, parameters: Mapping[str, Any], *, scramb
         )
 
 
-def _say_objects(text: MethodsText, parameters: Mapping[str, Any]) -> None:
+def _say_objects(text: MethodsText, parameters: Mapping[str, Any], *, distances: bool) -> None:
     method = str(parameters.get("objects.object_threshold"))
     paper = THRESHOLD_PAPERS.get(method)
     text.say(
@@ -210,11 +236,13 @@ def _say_objects(text: MethodsText, parameters: Mapping[str, Any]) -> None:
         *([paper] if paper else []),
         "bolte2006",
     )
+    if not distances:
+        return
     text.say(
         "Objects were paired one to one up to a centroid distance of "
-        f"{number(parameters.get('objects.match_distance_um'))} µm; the fraction of objects "
+        f"{_given(parameters.get('objects.match_distance_um'))} µm; the fraction of objects "
         "within every distance up to "
-        f"{number(parameters.get('objects.max_distance_um'))} µm of the other channel was compared "
+        f"{_given(parameters.get('objects.max_distance_um'))} µm of the other channel was compared "
         f"with {number(parameters.get('objects.n_reshuffles'))} random placements of the objects "
         "inside their region"
     )

@@ -11,6 +11,7 @@ import numpy as np
 from aequorea.report import pictures, plots
 from aequorea.report.canvas import PIXELS_DPI, Picture, to_picture
 from aequorea.report.headline import METRIC_NAMES, Headline, floor_of, headline_of, significant
+from aequorea.report.methods import threshold_name
 from aequorea.report.numbers import number
 
 if TYPE_CHECKING:
@@ -163,10 +164,8 @@ def _draw_pixels(pair: _Pair, section: PairSection) -> None:
         to_picture(figure, f"{a}, {b} and their overlay", dpi=PIXELS_DPI),
         "The channels.",
         f"{which}{a} in green, {b} in magenta; where both are bright the overlay is white. "
-        f"Contrast from the {number(low)} to the {number(high)} percentile of each channel, for "
-        "looking, not for measuring."
-        + (" Regions are outlined and numbered." if labels is not None else "")
-        + bar,
+        f"Contrast from percentile {low:g} to {high:g} of each channel, for looking, not for "
+        "measuring." + (" Regions are outlined and numbered." if labels is not None else "") + bar,
     )
     above = [
         pictures.masks_above(plane, pair.first[f"threshold_{k}"].to_dict(), labels)
@@ -228,7 +227,8 @@ class _JointHistogram:
         return Plate(
             to_picture(figure, f"Joint histogram of {pair.names[0]} and {pair.names[1]}"),
             "Cytofluorogram.",
-            f"All pixels {where}, counted on a logarithmic scale, after background subtraction.",
+            f"All pixels {where}, counted on a logarithmic scale"
+            + (", after background subtraction." if any(map(pair.background, pair.names)) else "."),
         )
 
 
@@ -246,7 +246,7 @@ def _draw_curves(pair: _Pair, section: PairSection) -> None:
         section.missing.append(("Threshold curves", _reason(rows)))
         return
     rows = rows.sort_values("threshold_a")
-    method = str(pair.run.parameter("pixel.threshold") or "")
+    method = threshold_name(pair.run.parameter("pixel.threshold"))
     figure = plots.threshold_curves(
         rows["threshold_a"], rows["m1"], rows["m2"], rows["r_below"], names=pair.names,
         chosen=float(pair.first.loc[pair.example, "threshold_a"]), method=method,
@@ -390,10 +390,10 @@ def _draw_fractions(pair: _Pair, section: PairSection, rows: pd.DataFrame) -> No
 
 
 def _threshold_words(pair: _Pair) -> str:
-    method = str(pair.run.parameter("pixel.threshold") or "")
+    method = threshold_name(pair.run.parameter("pixel.threshold"))
     a, b = pair.names
     if len(pair.first) > 1:
-        return f"Thresholds ({method}) are found within each region by itself."
+        return f"Thresholds ({method}) were found within each region by itself."
     ta, tb = (float(pair.first[f"threshold_{k}"].iloc[0]) for k in "ab")
     if not (math.isfinite(ta) and math.isfinite(tb)):
         return f"No threshold ({method}): {_reason(pair.first)}."

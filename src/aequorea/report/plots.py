@@ -88,8 +88,7 @@ def cytofluorogram(
         label = "thresholds" + _each(len(thresholds))
         axes.axvline(ta, color=INK, lw=1.0, ls=(0, (4, 2)), alpha=faint, label=None if k else label)
         axes.axhline(tb, color=INK, lw=1.0, ls=(0, (4, 2)), alpha=faint)
-    if axes.get_legend_handles_labels()[0]:
-        add_legend(axes, loc="upper right")
+    add_legend(axes, above=2)
     return figure
 
 
@@ -133,8 +132,7 @@ def threshold_curves(
                 chosen, color=INK, lw=1.0, ls=(0, (4, 2)), label=f"{method}: {number(chosen)}"
             )
     for axes in (left, right):
-        if axes.get_legend_handles_labels()[0]:
-            add_legend(axes)
+        add_legend(axes)
     return figure
 
 
@@ -178,11 +176,9 @@ def null_distribution(
         suffix = f", p {told}" if math.isfinite(p) else ""
         axes.axvline(observed, color=WARN, lw=1.8, label=f"observed {fixed(observed)}{suffix}")
     axes.margins(x=0.06)
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.38)
     if n_effective is not None and math.isfinite(n_effective):
         axes.plot([], [], " ", label=f"effective n {number(float(n_effective))}")
-    if axes.get_legend_handles_labels()[0]:
-        add_legend(axes, loc="upper left")
+    add_legend(axes, above=2)
     return figure
 
 
@@ -218,8 +214,7 @@ def cross_correlation(
             bell = np.exp(-4 * math.log(2) * ((fine - centre) / fwhm) ** 2)
             axes.plot(fine, offset + amplitude * bell, color=color, lw=1.3,
                       label=f"fit: FWHM {number(float(fwhm))} {unit}")  # fmt: skip
-    if axes.get_legend_handles_labels()[0]:
-        add_legend(axes, loc="best")
+    add_legend(axes, loc="best")
     return figure
 
 
@@ -280,8 +275,7 @@ def nearest_distances(groups: Sequence[tuple[str, ArrayLike]], *, unit: str = "Â
                       label=printable(f"from {name}: median {median} {unit}"))  # fmt: skip
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlim(left=0)
-    if axes.get_legend_handles_labels()[0]:
-        add_legend(axes, loc="lower right")
+    add_legend(axes, loc="lower right")
     return figure
 
 
@@ -305,7 +299,7 @@ def values_by_region(
     values = np.asarray(observed, dtype=np.float64)
     order = np.argsort(np.where(np.isfinite(values), values, -np.inf))
     hit = np.asarray(significant, dtype=bool)[order]
-    figure = new_figure(10.4, 2.9)
+    figure = new_figure(min(10.4, max(4.7, 2.4 + 0.34 * len(names))), 2.9)
     axes = plain_axes(figure.subplots(), xlabel="regions, sorted", ylabel=metric)
     x = np.arange(values.size)
     axes.axhline(0, color=LINE, lw=0.9, zorder=0)
@@ -319,7 +313,7 @@ def values_by_region(
             axes.tick_params(axis="x", rotation=90)
         for text in axes.get_xticklabels():
             text.set_parse_math(False)
-    add_legend(axes, loc="upper left")
+    add_legend(axes, above=3)
     return figure
 
 
