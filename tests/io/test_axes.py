@@ -38,7 +38,7 @@ def test_one_unknown_axis_is_time_and_said_so():
         assert arrange(pixels(1, 4, 3, 5, 6), "t?zyx", path="a.tif")[1] == "tzyx"
 
 
-@pytest.mark.parametrize("letters", ["??yx", "tt??", "t?yx", "????", "zzyx"])
+@pytest.mark.parametrize("letters", ["??yx", "tt??", "t?yx", "????", "zzyx", "!zyx", "?!yx"])
 def test_several_unknown_axes_are_an_error_that_names_the_remedy(letters):
     with pytest.raises(AxisMismatchError, match=r"a\.tif: .*\(2, 3, 5, 6\).*give axes="):
         arrange(pixels(2, 3, 5, 6), letters, path="a.tif")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import logging
 import pickle
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -398,3 +399,50 @@ def test_complex_pixels_are_refused(tmp_path):
     tifffile.imwrite(path, np.zeros((4, 4), complex), metadata=None)
     with pytest.raises(FileFormatError, match="complex"):
         aequorea.open(path)
+
+
+# LSM ------------------------------------------------------------------------------------------
+
+
+def lsm(path, pixels, *, voxel_m, names, stamps):
+    """A Zeiss LSM file (t, z, c, y, x): pages alternate with thumbnails, facts are in one tag."""
+    t, z, c, y, x = pixels.shape
+    kinds = [(name or f"_{k}", kind) for k, (name, kind) in enumerate(tifffile.TIFF.CZ_LSMINFO)]
+    info = np.zeros((), kinds)
+    info["MagicNumber"], info["StructureSize"] = 67127628, info.dtype.itemsize
+    for axis, n in zip(("Time", "Z", "Channels", "Y", "X"), pixels.shape, strict=True):
+        info[f"Dimension{axis}"] = n
+    for axis, size in zip("ZYX", voxel_m, strict=True):
+        info[f"VoxelSize{axis}"] = size
+    info["ScanType"] = 6  # time series of z stacks
+    placeholder = info.tobytes()
+    with tifffile.TiffWriter(path, byteorder="<") as file:
+        for k, page in enumerate(pixels.reshape(t * z, c, y, x)):
+            tags = [(34412, 1, len(placeholder), placeholder, True)] if k == 0 else []
+            options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}
+            file.write(page, extratags=tags, **options)
+            file.write(page[:, ::4, ::4], subfiletype=1, **options)
+    content = path.read_bytes()
+    colours = b"".join(struct.pack("<I", len(n) + 1) + n.encode() + b"\0" for n in names)
+    head = 24 + 4 * c
+    block = struct.pack("<6I", head + len(colours), c, c, 24, head, 0) + bytes(4 * c) + colours
+    info["OffsetTimeStamps"] = len(content)
+    content += struct.pack(f"<ii{t}d", 8 + 8 * t, t, *stamps)
+    info["OffsetChannelColors"] = len(content)
+    path.write_bytes(content.replace(placeholder, info.tobytes()) + block)
+    return path
+
+
+def test_lsm(tmp_path):
+    pixels = random(3, 4, 3, 16, 20, dtype="u1")
+    path = lsm(
+        tmp_path / "a.lsm", pixels, voxel_m=(5e-7, 1e-7, 2e-7), names=["Ch1-T1", "Ch2-T1", "Ch3-T2"],
+        stamps=[100.5, 102.0, 104.75],
+    )  # fmt: skip
+    image = aequorea.open(path)
+    assert image.axes == "tczyx"
+    assert image.spacing_um == {"z": 0.5, "y": 0.1, "x": 0.2}
+    assert image.channels == ("Ch1-T1", "Ch2-T1", "Ch3-T2")
+    assert image.times_s.tolist() == [0.0, 1.5, 4.25]
+    assert len(image.scenes) == 1
+    np.testing.assert_array_equal(image, pixels.transpose(0, 2, 1, 3, 4))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aequorea.model.lazy import LazyArray
 
 UNKNOWN = "?"
+FOREIGN = "!"
 
 
 def arrange(
@@ -29,7 +30,8 @@ def arrange(
     ----------
     data : LazyArray
     letters : str
-        One letter per axis of ``data``: of ``tczyx``, or ``?`` where the file does not say.
+        One letter per axis of ``data``: of ``tczyx``, ``?`` where the file does not say, or
+        ``!`` where it says something else (a position, an angle).
     path : path
         Named in messages.
     axes : str, optional
@@ -111,10 +113,17 @@ def _as_told(shape: tuple[int, ...], axes: str, letters: str, path: Path | str) 
 
 
 def _named(shape: tuple[int, ...], letters: str, path: Path | str) -> str:
+    foreign = any(a == FOREIGN and n > 1 for a, n in zip(letters, shape, strict=True))
     unknown = [k for k, a in enumerate(letters) if a == UNKNOWN and shape[k] > 1]
     real = [a for k, a in enumerate(letters) if a != UNKNOWN and (shape[k] > 1 or a in "yx")]
     twice = sorted({a for a in real if real.count(a) > 1})
-    if len(unknown) > 1 or twice or not {"y", "x"} <= set(letters) or ("t" in real and unknown):
+    if (
+        foreign
+        or len(unknown) > 1
+        or twice
+        or not {"y", "x"} <= set(letters)
+        or ("t" in real and unknown)
+    ):
         wanted = tuple(n for k, n in enumerate(shape) if n > 1 or letters[k] in "yx")
         raise AxisMismatchError(
             f"{path}: the file does not say what the axes of its shape {wanted} are; "

@@ -19,7 +19,7 @@ from aequorea.io.units import spacing_or_none
 from aequorea.model.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -188,7 +188,7 @@ class _Planes:
         shape = (*counts, int(rectangle.h), int(rectangle.w), kind[1])
         return cls(path, scene, origin, shape, np.dtype(kind[0]))
 
-    def __call__(self, numbers: Sequence[int]) -> Iterator[_Plane]:
+    def __call__(self, numbers: Sequence[int]) -> Generator[_Plane, None, None]:
         from pylibCZIrw import czi
 
         with reading(self._path, "CZI"), czi.open_czi(str(self._path)) as file:
@@ -197,13 +197,14 @@ class _Planes:
                 plane = {
                     k: int(n) + self._origin[k] for k, n in zip(_DIMENSIONS, where, strict=True)
                 }
-                yield _Plane(file, plane, self._scene, self._origin, self.shape[3:])
+                yield _Plane(self._path, file, plane, self._scene, self._origin, self.shape[3:])
 
 
 @dataclass(frozen=True)
 class _Plane:
     """One plane of an open file, shape (y, x, samples), read when indexed."""
 
+    path: Path
     file: Any
     plane: dict[str, int]
     scene: int | None
@@ -222,7 +223,8 @@ class _Plane:
             columns[-1] + 1 - columns.start,
             rows[-1] + 1 - rows.start,
         )
-        pixels = self.file.read(plane=self.plane, scene=self.scene, roi=roi)
+        with reading(self.path, "CZI"):
+            pixels = self.file.read(plane=self.plane, scene=self.scene, roi=roi)
         pixels = np.asarray(pixels).reshape(roi[3], roi[2], -1)[..., ::-1]  # BGR to RGB
         thinned = pixels[:: rows.step, :: columns.step]
         inner = tuple(slice(None) if isinstance(i, slice) else 0 for i in index[:2])

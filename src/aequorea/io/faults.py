@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ BAD_BYTES: tuple[type[Exception], ...] = (
     OSError,
     SyntaxError,  # xml.etree.ElementTree.ParseError
     struct.error,
+    tokenize.TokenError,  # headers of NumPy files
     zlib.error,
     zipfile.BadZipFile,
 )

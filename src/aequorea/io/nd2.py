@@ -16,7 +16,7 @@ from aequorea.io.units import spacing_or_none
 from aequorea.model.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -100,7 +100,7 @@ class _Frames:
         stride = math.prod(self._lead[loops.index("T") + 1 :])
         return [self.sequence(k * stride) for k in range(self._lead[loops.index("T")])]
 
-    def __call__(self, numbers: Sequence[int]) -> Iterator[NDArray[Any]]:
+    def __call__(self, numbers: Sequence[int]) -> Generator[NDArray[Any], None, None]:
         import nd2
 
         shape = self.shape[len(self._lead) :]

@@ -47,7 +47,8 @@ class NpyReader:
         data: LazyArray
         with reading(path, "NumPy"):
             if zipfile.is_zipfile(path):
-                with np.load(path, allow_pickle=False) as archive:
+                # NumPy leaves the file open when it fails; an open file it leaves to us
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     names = tuple(archive.files)
                     number = scene_index(names, scene, path)
                     data = archive[names[number]]
@@ -92,7 +93,7 @@ def array_shape(path: Path) -> tuple[int, ...]:
     """Shape of the (first) array of a .npy or .npz file."""
     with reading(path, "NumPy"):
         if zipfile.is_zipfile(path):
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return tuple(archive[archive.files[0]].shape)
         return _stored_shape(path)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from aequorea.model.lazy import BasicIndex, LazyArray, full_index
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PlaneSource = Callable[[Sequence[int]], Iterable[Any]]
+PlaneSource = Callable[[Sequence[int]], Generator[Any, None, None]]
 
 
 class PlaneArray:
@@ -28,7 +29,7 @@ class PlaneArray:
     source : callable
         Takes plane numbers (C order over the leading axes) and yields those planes in that
         order, each an array of the plane's shape or something that reads when indexed like
-        one. It opens what it needs and closes it again.
+        one. A generator: it opens what it needs and closes it again.
 
     Examples
     --------
@@ -79,8 +80,10 @@ class PlaneArray:
         numbers = _plane_numbers(lead, self._shape[:lead_ndim])
         pixels = np.empty((len(numbers), *part), self._dtype)
         if pixels.size:
-            for k, plane in enumerate(self._source(numbers)):
-                pixels[k] = plane[inner]
+            # closed at once also when a plane fails, so that no file waits for the collector
+            with closing(self._source(numbers)) as planes:
+                for k, plane in enumerate(planes):
+                    pixels[k] = plane[inner]
         kept = [
             len(m) for m, i in zip(lead, items[:lead_ndim], strict=True) if isinstance(i, slice)
         ]

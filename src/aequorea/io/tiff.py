@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aequorea.errors import AequoreaWarning, FileFormatError
-from aequorea.io.axes import UNKNOWN, arrange
+from aequorea.io.axes import FOREIGN, UNKNOWN, arrange
 from aequorea.io.faults import reading
 from aequorea.io.ome import OmeImage, parse_ome_xml
 from aequorea.io.planes import PlaneArray
@@ -24,7 +24,7 @@ from aequorea.io.units import length_in_um, spacing_or_none, time_in_s
 from aequorea.model.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import tifffile
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from aequorea.model.lazy import LazyArray
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_LETTERS = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": "c"}
+# I and Q are tifffile's letters for "some sequence"; others (positions, angles, lifetimes) mean
+# something that no axis of an image can hold
+_LETTERS = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": "c", "I": UNKNOWN, "Q": UNKNOWN}
 # Printers write 72 to 1200 dots per inch (21 µm) into TIFF; no microscope pixel is that large.
 _LARGEST_PLAUSIBLE_UM = 20.0
 # What tifffile logs, and then reads what is left: fewer planes, or no calibration.
@@ -75,7 +77,7 @@ class TiffReader:
                 data = _pixels(file, tif.series.index(one), one)
                 facts = _facts(tif, one, number, path)
             _judge(path, remarks)
-        spelt = "".join(_LETTERS.get(a, UNKNOWN) for a in letters)
+        spelt = "".join(_LETTERS.get(a, FOREIGN) for a in letters)
         arranged, found = arrange(data, spelt, path=path, axes=axes)
         sizes = dict(zip(found, arranged.shape, strict=True))
         return Image(
@@ -129,7 +131,7 @@ class _TiffPlanes:
         self._series = series
         self._shape = shape
 
-    def __call__(self, numbers: Sequence[int]) -> Iterator[NDArray[Any]]:
+    def __call__(self, numbers: Sequence[int]) -> Generator[NDArray[Any], None, None]:
         path = self._file.path
         with reading(path, "TIFF"), _remarks() as remarks, self._file.opened() as tif:
             series = tif.series[self._series]
@@ -193,7 +195,7 @@ def _pixels(file: _SharedTiff, index: int, series: Any) -> LazyArray:
 
 def _image_series(tif: tifffile.TiffFile, path: Path) -> list[Any]:
     # LSM files keep thumbnails as a second series
-    kept = [s for s in tif.series if s.name != "LSMreduced"]
+    kept = [s for s in tif.series if not (s.kind == "lsm" and s.keyframe.is_reduced)]
     if not kept:
         raise FileFormatError(f"{path}: TIFF without an image; export it again")
     return kept
