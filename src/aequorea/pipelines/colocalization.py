@@ -205,6 +205,7 @@ class _Workflow:
         p = self.parameters
         images = tuple(r for r in roles if r.startswith("image"))
         regions = tuple(r for r in roles if r == "regions")
+        landmarks = tuple(r for r in roles if r == "landmarks")
         choice = {"channels": p.channels, "scene": p.scene}
         measured = (*images, *regions)
         measures = [
@@ -247,7 +248,7 @@ class _Workflow:
                 name="significance",
                 version=1,
                 function=self.significance,
-                inputs=(*measured, *(r for r in roles if r == "landmarks")),
+                inputs=(*measured, *landmarks),
                 needs=("background", "pixel"),
                 parameters={
                     **choice,
@@ -275,15 +276,16 @@ class _Workflow:
                 name="objects",
                 version=1,
                 function=self.objects,
-                inputs=measured,
+                inputs=(*measured, *landmarks),
                 needs=("background",),
                 parameters={
                     **choice,
                     "spacing_um": p.spacing_um,
                     "seed": p.seed,
                     "objects": p.objects,
+                    "null": p.object_null,
                 },
-                outputs=_tables("objects", "object_pairs", "object_summary"),
+                outputs=_tables("objects", "object_pairs", "object_summary", "object_distances"),
             ),
             Step(
                 name="images",
@@ -363,7 +365,11 @@ class _Workflow:
     def objects(self, context: StepContext) -> None:
         """Objects of every stain, their partners and distances."""
         tables = object_tables(
-            self._subtracted(context), self.parameters.objects, track=context.track
+            self._subtracted(context),
+            self.parameters.objects,
+            null=self.parameters.object_null,
+            seed=self.parameters.seed,
+            track=context.track,
         )
         _write_tables(context, **tables)
 

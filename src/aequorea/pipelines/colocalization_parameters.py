@@ -122,6 +122,12 @@ class ObjectParameters(Parameters):
     max_distance_um: float = option(2.0, unit="µm", gt=0)
     """Largest distance of the curve 'fraction of objects within d of a partner'."""
 
+    object_null: Literal["shift", "profile", "uniform"] | None = None
+    """What chance is for objects. 'shift': one stain's pattern lies anywhere, as a whole.
+    'profile': each object lies anywhere at its distance to the landmarks or the region's edge.
+    'uniform': each object lies anywhere. If not given, 'profile' with null 'profile', else
+    'shift'."""
+
     n_reshuffles: int = option(199, ge=19, le=100_000)
     """Number of random placements of the objects within their region that the curve is
     compared with."""
@@ -164,6 +170,13 @@ class ColocalizationParameters(Parameters):
     significance: SignificanceParameters = SignificanceParameters()
     diagnostics: DiagnosticParameters = DiagnosticParameters()
     objects: ObjectParameters = ObjectParameters()
+
+    @property
+    def object_null(self) -> Literal["shift", "profile", "uniform"]:
+        """What chance is for objects, in force."""
+        return self.objects.object_null or (
+            "profile" if self.significance.null == "profile" else "shift"
+        )
 
     @model_validator(mode="after")
     def _positive_spacing(self) -> Self:

@@ -32,6 +32,7 @@ _SHARED = 0.6
 _CORRELATION = 0.3
 _SPACING_UM = 0.1
 _SEED = 2
+_ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,21 +147,27 @@ def _copy(source: Path, target: Path) -> None:
     temporary.replace(target)
 
 
-def _simulated_cells(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
-    from aequorea.simulate.colocalization import cell_pair
+def _simulated_cells(
+    name: str, shared_fraction: float
+) -> Callable[[Path], tuple[Sequence[Path], dict[str, Path]]]:
+    def simulate(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
+        from aequorea.simulate.colocalization import cell_pair
 
-    pair = cell_pair(
-        (384, 384),
-        n_cells=4,
-        n_puncta=40,
-        shared_fraction=_SHARED,
-        distribution="perinuclear",
-        rng=_SEED,
-    )
-    image = _write(inputs / "cells.ome.tif", np.stack([pair.a, pair.b]), ("stain A", "stain B"))
-    regions = _write(inputs / "cells-regions.ome.tif", pair.cells[None].astype(np.uint16), ())
-    nuclei = _write(inputs / "cells-nuclei.ome.tif", pair.nuclei[None].astype(np.uint16), ())
-    return [image], {"regions": regions, "landmarks": nuclei}
+        pair = cell_pair(
+            (512, 512),
+            n_cells=4,
+            n_puncta=40,
+            shared_fraction=shared_fraction,
+            distribution="perinuclear",
+            rng=_SEED,
+        )
+        channels = np.stack([pair.a, pair.b])
+        image = _write(inputs / f"{name}.ome.tif", channels, ("stain A", "stain B"))
+        regions = _write(inputs / f"{name}-cells.ome.tif", pair.cells[None].astype(np.uint16))
+        nuclei = _write(inputs / f"{name}-nuclei.ome.tif", pair.nuclei[None].astype(np.uint16))
+        return [image], {"regions": regions, "landmarks": nuclei}
+
+    return simulate
 
 
 def _simulated_fields(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
@@ -171,7 +178,7 @@ def _simulated_fields(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
     return [_write(inputs / "fields.ome.tif", grey, ("field A", "field B"))], {}
 
 
-def _write(path: Path, channels: NDArray[Any], names: tuple[str, ...]) -> Path:
+def _write(path: Path, channels: NDArray[Any], names: tuple[str, ...] = ()) -> Path:
     if not path.exists():
         data = channels if len(channels) > 1 else channels[0]
         axes = "cyx" if len(channels) > 1 else "yx"
@@ -181,14 +188,34 @@ def _write(path: Path, channels: NDArray[Any], names: tuple[str, ...]) -> Path:
 
 
 def _cells_truth(result: RunResult) -> list[Comparison]:
-    summary = result.table("object_summary").iloc[0]
+    summary = result.table("object_summary")
     return [
         Comparison(
-            quantity="fraction of A's puncta that B repeats (matched objects)",
+            quantity="share of A's puncta that B repeats (matched objects)",
             truth=_SHARED,
-            measured=float(summary["frac_matched_a"]),
+            measured=float(summary["n_matched"].sum() / summary["n_objects_a"].sum()),
+        ),
+        Comparison(
+            quantity="cells where the puncta align more than by chance",
+            truth=float(len(summary)),
+            measured=_significant_cells(result),
+        ),
+    ]
+
+
+def _independent_truth(result: RunResult) -> list[Comparison]:
+    return [
+        Comparison(
+            quantity="cells where the puncta align more than by chance",
+            truth=0.0,
+            measured=_significant_cells(result),
         )
     ]
+
+
+def _significant_cells(result: RunResult) -> float:
+    tests = result.table("significance")
+    return float((tests.loc[tests["primary"], "p_fdr"] <= _ALPHA).sum())
 
 
 def _fields_truth(result: RunResult) -> list[Comparison]:
@@ -221,9 +248,18 @@ _EXAMPLES = (
         text="Four cells whose two stains crowd around the nucleus; stain B repeats 60 % of the "
         "puncta of stain A. The null keeps what both share by crowding alike, so that only the "
         "puncta themselves can be significant.",
-        inputs=_simulated_cells,
+        inputs=_simulated_cells("shared", _SHARED),
         settings={"significance": {"null": "profile"}, "background": {"background": "mode"}},
         compare=_cells_truth,
+    ),
+    _Example(
+        name="independent-cells",
+        title="Simulated cells: independent stains around the nucleus",
+        text="The same cells, but the puncta of both stains are independent: they only crowd "
+        "around the same nuclei. Their correlation is high, and chance explains it.",
+        inputs=_simulated_cells("independent", 0.0),
+        settings={"significance": {"null": "profile"}, "background": {"background": "mode"}},
+        compare=_independent_truth,
     ),
     _Example(
         name="simulated-fields",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from skimage import measure
 
 from aequorea.colocalization.object_distances import match_objects, object_distances
+from aequorea.colocalization.object_null import FractionWithin, fraction_within
 from aequorea.colocalization.objects import OBJECT_COLUMNS, OBJECT_EXTRA_COLUMNS, object_table
 from aequorea.colocalization.thresholds import auto_threshold
+from aequorea.errors import InputError
 from aequorea.pipelines.pixel_measures import tidy
+from aequorea.pipelines.region_walk import RegionCrop, crops
+from aequorea.pipelines.seeds import seed_of
 from aequorea.pipelines.stains import per_channel
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from aequorea.pipelines.stains import Stains, Subtracted
 
 Row = dict[str, Any]
+ObjectNull = Literal["shift", "profile", "uniform"]
 
 
 def object_labels(
@@ -171,30 +176,54 @@ SUMMARY_COLUMNS = (
     "n_matched",
     "reason",
 )
+WITHIN_COLUMNS = (
+    "region",
+    "channel_a",
+    "channel_b",
+    "channel",
+    "distance_um",
+    "observed",
+    "expected",
+    "ratio",
+    "low",
+    "high",
+    "p_pointwise",
+    "p_curve",
+    "n_objects",
+    "n_others",
+    "null",
+    "hypothesis",
+    "reason",
+)
+_STEPS = 40
 _NO_SPACING = "no pixel size: distances in µm need --spacing-um z,y,x"
 
 
 def object_tables(
-    pixels: Subtracted, parameters: ObjectParameters, *, track: Track
+    pixels: Subtracted, parameters: ObjectParameters, *, null: ObjectNull, seed: int, track: Track
 ) -> dict[str, pd.DataFrame]:
-    """Objects, their one-to-one partners, and a summary of every region.
+    """Objects, their one-to-one partners, a summary of every region, and distances by chance.
 
     Parameters
     ----------
     pixels : Subtracted
     parameters : ObjectParameters
+    null : {"shift", "profile", "uniform"}
+    seed : int
     track : callable
 
     Returns
     -------
     dict of DataFrame
-        ``objects``, ``object_pairs``, ``object_summary``. An object belongs to the region that
-        holds most of it. Without a pixel size everything in µm is NaN, with a reason.
+        ``objects``, ``object_pairs``, ``object_summary``, ``object_distances``. An object
+        belongs to the region that holds most of it. Without a pixel size everything in µm is
+        NaN, with a reason.
     """
     stains = pixels.stains
     objects: list[Row] = []
     pairs: list[Row] = []
     summaries: list[Row] = []
+    within: list[Row] = []
     if parameters.objects:
         for frame, a, b in track(list(stains.fields())):
             names = stains.names[a], stains.names[b]
@@ -211,6 +240,8 @@ def object_tables(
                 summaries.append(
                     {**head, "region": region, **_summary(home, own, names, thresholds, stains)}
                 )
+            chance = _Chance(stains, parameters, null, seed_of(seed, frame, a, b))
+            within += [{**head, **row} for row in chance.rows(rows, names, regions)]
             objects += [{**head, **row} for row in rows]
             pairs += [{**head, **row} for row in partners]
     columns = ("region", "channel_a", "channel_b", *OBJECT_COLUMNS, *OBJECT_EXTRA_COLUMNS)
@@ -218,7 +249,97 @@ def object_tables(
         "objects": tidy(objects, stains, columns),
         "object_pairs": tidy(pairs, stains, PAIR_COLUMNS),
         "object_summary": tidy(summaries, stains, SUMMARY_COLUMNS),
+        "object_distances": tidy(within, stains, WITHIN_COLUMNS),
     }
+
+
+class _Chance:
+    """Fraction of objects within each distance, against objects placed by chance."""
+
+    def __init__(
+        self, stains: Stains, parameters: ObjectParameters, null: ObjectNull, seed: int
+    ) -> None:
+        self._stains = stains
+        self._null: ObjectNull = null
+        self._n = parameters.n_reshuffles
+        self._seed = seed
+        self._distances = np.linspace(0, parameters.max_distance_um, _STEPS + 1)[1:]
+
+    def rows(
+        self, objects: list[Row], names: tuple[str, str], regions: NDArray[Any] | None
+    ) -> list[Row]:
+        """The curves of every region, from each channel to the other."""
+        if self._stains.spacing_or_none is None:
+            return []
+        found: list[Row] = []
+        for crop in crops(regions, self._stains.spatial_shape, margin_px=1):
+            points = [self._points(objects, name, crop) for name in names]
+            for side, name in enumerate(names):
+                curve = self._curve(points[side], points[1 - side], crop, side)
+                found += [{"region": crop.region, "channel": name, **row} for row in curve]
+        return found
+
+    def _points(self, objects: list[Row], name: str, crop: RegionCrop) -> NDArray[np.float64]:
+        columns = [f"centroid_{axis}_px" for axis in self._stains.spatial_axes]
+        own = [
+            [row[c] - s.start for c, s in zip(columns, crop.where, strict=True)]
+            for row in objects
+            if row["channel"] == name and row["region"] == crop.region
+        ]
+        return np.array(own, np.float64).reshape(-1, len(columns))
+
+    def _curve(
+        self,
+        points: NDArray[np.float64],
+        others: NDArray[np.float64],
+        crop: RegionCrop,
+        side: int,
+    ) -> list[Row]:
+        mask = crop.mask if crop.mask is not None else np.ones(self._stains.spatial_shape, bool)
+        marks = self._stains.landmarks
+        landmark = None if marks is None or self._null != "profile" else marks[crop.where]
+        spacing = self._stains.spacing_or_none
+        assert spacing is not None  # noqa: S101 - rows() has looked
+        try:
+            found = fraction_within(
+                points,
+                others,
+                mask=mask,
+                spacing_um=spacing,
+                distances_um=self._distances,
+                n_reshuffles=self._n,
+                seed=seed_of(self._seed, crop.region, side),
+                null=self._null,
+                landmark=landmark if landmark is not None and (landmark & mask).any() else None,
+            )
+        except InputError as error:
+            nothing = dict.fromkeys(WITHIN_COLUMNS[4:14], np.nan)
+            return [{**nothing, "null": self._null, "hypothesis": "", "reason": str(error)}]
+        return _curve_rows(found)
+
+
+def _curve_rows(found: FractionWithin) -> list[Row]:
+    columns = {
+        "distance_um": found.distances_um,
+        "observed": found.observed,
+        "expected": found.expected,
+        "ratio": found.ratio,
+        "low": found.lower,
+        "high": found.upper,
+        "p_pointwise": found.p_pointwise,
+    }
+    facts = {
+        "p_curve": float(found.p_value),
+        "n_objects": found.n_a,
+        "n_others": found.n_b,
+        "null": found.null,
+        "hypothesis": found.hypothesis,
+        "reason": found.reason,
+    }
+    return [
+        {**{name: float(values[k]) for name, values in columns.items()}, **facts}
+        for k in range(len(found.distances_um))
+    ]
 
 
 def _partners(
