@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import aequorea
-from aequorea.errors import FileFormatError, InputError
+from aequorea.errors import AequoreaWarning, FileFormatError, InputError
 from aequorea.io.nd2 import _Frames, _spacing_um
 
 CLUSTER = Path(__file__).parents[1] / "data" / "cluster.nd2"
@@ -67,6 +67,15 @@ def test_uncalibrated_is_none_not_one():
     assert _spacing_um(file) == {"z": 0.4, "y": None, "x": 0.1}
     file.experiment, file.metadata.channels = [], []
     assert _spacing_um(file) == {"z": None, "y": None, "x": None}
+
+
+def test_frames_that_were_not_recorded_are_said(monkeypatch):
+    fewer = nd2.ND2File(CLUSTER)
+    attributes = fewer.attributes._replace(sequenceCount=25)
+    fewer.close()
+    monkeypatch.setattr(nd2.ND2File, "attributes", attributes)
+    with pytest.warns(AequoreaWarning, match=r"cluster\.nd2: 5 of 30 frames"):
+        aequorea.open(CLUSTER)
 
 
 def test_bad_files(tmp_path):

@@ -405,7 +405,7 @@ def test_complex_pixels_are_refused(tmp_path):
 
 
 def lsm(path, pixels, *, voxel_m, names, stamps):
-    """A Zeiss LSM file (t, z, c, y, x): pages alternate with thumbnails, facts are in one tag."""
+    """A Zeiss LSM file (t, z, c, y, x): pages and thumbnails take turns."""
     t, z, c, y, x = pixels.shape
     kinds = [(name or f"_{k}", kind) for k, (name, kind) in enumerate(tifffile.TIFF.CZ_LSMINFO)]
     info = np.zeros((), kinds)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aequorea.errors import AequoreaWarning
 from aequorea.io.axes import UNKNOWN, arrange
 from aequorea.io.faults import reading
 from aequorea.io.planes import PlaneArray
@@ -48,6 +50,7 @@ class Nd2Reader:
             names = _position_names(file, sizes.get(_POSITION, 1))
             number = scene_index(names, scene, path)
             frames = _Frames(path, sizes, number)
+            _tell_missing(file, sizes, path)
             data = PlaneArray(frames.shape, file.dtype, frames.frame_ndim, frames)
             spacing = _spacing_um(file)
             channels = _channels(file, sizes)
@@ -107,6 +110,18 @@ class _Frames:
         with reading(self._path, "ND2"), nd2.ND2File(self._path) as file:
             for number in numbers:
                 yield file.read_frame(self.sequence(number)).reshape(shape)
+
+
+def _tell_missing(file: Any, sizes: dict[str, int], path: Path) -> None:
+    planned = math.prod(n for k, n in sizes.items() if k not in _IN_FRAME)
+    recorded = file.attributes.sequenceCount
+    if recorded is not None and recorded < planned:
+        warnings.warn(
+            f"{path}: {planned - recorded} of {planned} frames were not recorded and read as "
+            "zeros; leave the last ones out",
+            AequoreaWarning,
+            stacklevel=3,
+        )
 
 
 def _position_names(file: Any, count: int) -> tuple[str, ...]:
