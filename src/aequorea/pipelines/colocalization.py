@@ -32,6 +32,7 @@ object_distances   fraction of objects within ``distance_um`` of the other chann
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ import numpy as np
 import pandas as pd
 
 from aequorea import __version__
+from aequorea.errors import AequoreaWarning, CalibrationError
 from aequorea.io.tables import read_table, write_table
 from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
 from aequorea.pipelines.directory import check_target
@@ -143,6 +145,7 @@ def run_colocalization(
     with collected_warnings() as notes:
         stains = open_stains(files, values)
         check_null(stains, values.significance)
+        _check_calibration(stains, parameters)
     inputs = _roles(files, values)
     with limited_threads(execution.n_workers):
         return run_steps(
@@ -173,6 +176,32 @@ def rebuild_report(run_dir: Path) -> Path:
     """
     rerun_step(run_dir, "report", write_page, workflow=WORKFLOW)
     return run_dir / "report.html"
+
+
+def _check_calibration(stains: Stains, parameters: Effective[ColocalizationParameters]) -> None:
+    """Distances that were asked for need a pixel size; those nobody asked for are left out."""
+    if stains.spacing_or_none is not None or not parameters.values.objects.objects:
+        return
+    missing = [
+        axis
+        for axis, step in zip(stains.spatial_axes, stains.spacing_um, strict=True)
+        if step is None
+    ]
+    where = f"{stains.images[0].source}: no pixel size for {', '.join(missing)}"
+    asked = [
+        key
+        for key in ("objects.match_distance_um", "objects.max_distance_um")
+        if parameters.sources[key] != "default"
+    ]
+    if asked:
+        raise CalibrationError(
+            f"{where}, but {asked[0]} is a distance in µm; give it with --spacing-um z,y,x"
+        )
+    warnings.warn(
+        f"{where}: distances between objects in µm are left out (give it with --spacing-um z,y,x)",
+        AequoreaWarning,
+        stacklevel=2,
+    )
 
 
 def _paths(inputs: Any) -> list[Path]:
