@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
 from aequorea.colocalization.shifts import padded_shape, working_dtype
 from aequorea.errors import AxisMismatchError, InputError
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 LOBE_LEVEL = 0.05
 _MIN_OVERLAP = 0.3
 _MAX_PLANE_LAG = 16
-_MAX_PLANES = 24  # the central planes of a deeper stack are enough for a correlation length
+_MAX_PLANES = 24  # the central planes of a deeper stack are enough for a correlation length,
+_MAX_SIDE = 1024  # and so is the centre of a larger plane
 
 
 @dataclass(frozen=True)
@@ -181,11 +182,18 @@ def pair_lobe(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> Pair
 
 
 def main_lobe(correlation: NDArray[Any], level: float = LOBE_LEVEL) -> NDArray[np.bool_]:
-    """Where a correlation (FFT order) stays above ``level``, connected to lag zero."""
-    above = fft.fftshift(correlation > level)
-    labels, _ = ndimage.label(above)
-    centre = labels[tuple(n // 2 for n in above.shape)]
-    return np.asarray(fft.ifftshift((labels == centre) & (centre > 0)))
+    """Lags within the radius at which a correlation (FFT order) has fallen to ``level``.
+
+    The radius comes from the mean over all directions: a single direction is too noisy in a
+    small region. Empty if the correlation at lag zero is below ``level`` already.
+    """
+    squares = [np.minimum(np.arange(n), n - np.arange(n)) ** 2 for n in correlation.shape]
+    radius = np.sqrt(squares[0][:, None] + squares[1][None, :])
+    ring = np.rint(radius).astype(np.intp)
+    mean = np.bincount(ring.ravel(), correlation.ravel()) / np.bincount(ring.ravel())
+    below = np.flatnonzero(mean < level)
+    reach = below[0] if below.size else len(mean)
+    return np.asarray(ring < reach)
 
 
 @dataclass(frozen=True)
@@ -214,9 +222,12 @@ class _PlaneSpectra:
 
 def _plane_spectra(values: NDArray[Any], mask: NDArray[np.bool_]) -> _PlaneSpectra:
     """Planes centred one by one, so that a change of brightness with depth is not texture."""
-    start = max(0, (len(mask) - _MAX_PLANES) // 2)
-    if mask[start : start + _MAX_PLANES].any():
-        values, mask = (x[start : start + _MAX_PLANES] for x in (values, mask))
+    centre = tuple(
+        slice(max(0, (n - most) // 2), max(0, (n - most) // 2) + most)
+        for n, most in zip(mask.shape, (_MAX_PLANES, _MAX_SIDE, _MAX_SIDE), strict=True)
+    )
+    if mask[centre].mean() >= 0.5 * mask.mean() > 0:
+        values, mask = values[centre], mask[centre]
     shape = padded_shape(mask.shape[1:])
     dtype = working_dtype(shape)
     centred = np.zeros(mask.shape, dtype)

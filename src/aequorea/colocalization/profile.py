@@ -31,7 +31,7 @@ DEFAULT_SCALE_FRACTION = 1 / 8
 _BACKFITS = 3
 _SURROGATES = 3
 _LOCAL_LAGS = 16
-_VARIANCE_FLOOR = 1e-2
+_VARIANCE_FLOOR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)

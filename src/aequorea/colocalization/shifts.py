@@ -19,7 +19,6 @@ FloatArray = "NDArray[np.floating[Any]]"
 #: Fraction of a region that must still overlap with its shifted self.
 MIN_OVERLAP = 0.5
 _LARGE = 1 << 20
-_EMPTY = 0.5  # overlaps are pixel counts: below half a pixel is FFT rounding
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ def masked_shift_map(
         total["aa"] = total["aa"] + fft.rfftn(pa * pa, shape).conj() * fm
         total["bb"] = total["bb"] + fm.conj() * fft.rfftn(pb * pb, shape)
     n_pixels = int(np.count_nonzero(mask))
-    counts = fft.irfftn(total.pop("n"), shape)
-    chosen = np.nonzero(counts >= max(min_overlap * n_pixels, _EMPTY))
+    counts = np.rint(fft.irfftn(total.pop("n"), shape))
+    chosen = np.nonzero(counts >= max(min_overlap * n_pixels, 1))
     sums = {key: _at(total.pop(key), shape, chosen) for key in list(total)}
     return _shift_map(
         signed_lags(shape, chosen),
-        np.rint(counts[chosen]).astype(np.float64),
+        counts[chosen].astype(np.float64),
         sums,
         (mean_a, scale_a, mean_b, scale_b),
         n_pixels,
