@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import docstrings
 import generated
 
 import aequorea
@@ -35,3 +36,8 @@ html_title = f"aequorea {version}"
 html_static_path = []
 
 generated.write_pages(Path(__file__).parent)
+
+
+def setup(app):
+    """Adapt docstrings before napoleon reads them."""
+    app.connect("autodoc-process-docstring", docstrings.adapt, priority=100)

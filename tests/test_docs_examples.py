@@ -1,0 +1,62 @@
+"""Every example of the README and the documentation runs and prints what it says."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = [p for p in PAGES if "_build" not in p.parts and "api" not in p.parts]
+FENCE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if ">>>" in p.read_text("utf-8")], ids=_name)
+def test_examples_print_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = "\n\n".join(FENCE.findall(page.read_text(encoding="utf-8")))
+    test = doctest.DocTestParser().get_doctest(blocks, {}, _name(page), str(page), 0)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+    report: list[str] = []
+    result = doctest.DocTestRunner(verbose=False, optionflags=flags).run(test, out=report.append)
+    assert result.attempted > 0
+    assert result.failed == 0, "".join(report)
+
+
+def _commands() -> list[tuple[str, str]]:
+    return [
+        (_name(page), line.strip())
+        for page in PAGES
+        for block in SHELL.findall(page.read_text(encoding="utf-8"))
+        for line in re.split(r"\n|&& |; do ", block)
+        if re.match(r"\S*aequorea ", line.strip())
+    ]
+
+
+@pytest.mark.parametrize(("page", "command"), _commands())
+def test_commands_name_options_that_exist(page: str, command: str) -> None:
+    from aequorea.cli.app import app
+    from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
+    from aequorea.pipelines.execution import Execution
+    from aequorea.pipelines.parameters import parameter_fields
+
+    _, verb, *words = command.split()
+    known = {f.flag for m in (ColocalizationParameters, Execution) for f in parameter_fields(m)}
+    known |= {"--help", "--out", "--config", "--write-config", "--overwrite", "--scene"}
+    assert verb in app or verb == "--help", page
+    assert {w for w in words if w.startswith("--")} <= known, page
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if not link.startswith(("http", "mailto")):
+                assert (page.parent / link).exists(), f"{_name(page)}: {link}"
