@@ -110,6 +110,18 @@ def test_composite_with_a_hole(tmp_path):
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_sub_pixel_rectangles_and_ovals(tmp_path):
+    more = {"options": roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION, "xd": 5.4, "yd": 3.6}
+    rectangle = roi("RECT", 3, 5, 11, 21, widthd=10.0, heightd=6.0, **more)
+    mask, _ = one(tmp_path, rectangle)
+    expected = np.zeros(SHAPE, bool)
+    expected[4:10, 5:15] = True  # centres 4.5 … 9.5 in 3.6 … 9.6, 5.5 … 14.5 in 5.4 … 15.4
+    np.testing.assert_array_equal(mask, expected)
+    mask, _ = one(tmp_path, roi("OVAL", 3, 5, 11, 21, widthd=10.0, heightd=6.0, **more))
+    y, x = np.mgrid[:40, :50] + 0.5
+    np.testing.assert_array_equal(mask, ((y - 6.6) / 3) ** 2 + ((x - 10.4) / 5) ** 2 <= 1)
+
+
 def test_a_set_keeps_its_order_and_later_ones_win(tmp_path):
     path = saved(
         tmp_path / "RoiSet.zip",

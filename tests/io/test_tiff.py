@@ -196,6 +196,25 @@ def test_series_are_scenes(tmp_path):
             aequorea.open(path, scene=wrong)
 
 
+def test_what_tifffile_keeps_in_json_is_read(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, random(5, 8, 8), resolution=(8.0, 4.0), photometric="minisblack",
+        metadata={"axes": "ZYX", "spacing": 0.5, "unit": "um"},
+    )  # fmt: skip
+    assert aequorea.open(path).spacing_um == {"z": 0.5, "y": 0.25, "x": 0.125}
+    tifffile.imwrite(path, random(8, 8), description="{ a note in braces", metadata=None)
+    assert aequorea.open(path).spacing_um == {"y": None, "x": None}
+
+
+def test_lossy_compression_is_said(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, random(16, 16, dtype="u1"), compression="jpeg", metadata=None)
+    assert aequorea.open(path).metadata["lossy"]
+    tifffile.imwrite(path, random(16, 16, dtype="u1"), compression="zlib", metadata=None)
+    assert "lossy" not in aequorea.open(path).metadata
+
+
 def test_white_is_zero_is_said(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, random(8, 8, dtype="u1"), photometric="miniswhite", metadata=None)
@@ -436,8 +455,8 @@ def lsm(path, pixels, *, voxel_m, names, stamps):
 def test_lsm(tmp_path):
     pixels = random(3, 4, 3, 16, 20, dtype="u1")
     path = lsm(
-        tmp_path / "a.lsm", pixels, voxel_m=(5e-7, 1e-7, 2e-7), names=["Ch1-T1", "Ch2-T1", "Ch3-T2"],
-        stamps=[100.5, 102.0, 104.75],
+        tmp_path / "a.lsm", pixels, voxel_m=(5e-7, 1e-7, 2e-7),
+        names=["Ch1-T1", "Ch2-T1", "Ch3-T2"], stamps=[100.5, 102.0, 104.75],
     )  # fmt: skip
     image = aequorea.open(path)
     assert image.axes == "tczyx"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+import threading
 import tokenize
 import zipfile
 import zlib
@@ -74,6 +76,35 @@ def reading(path: Path | str, kind: str) -> Iterator[None]:
             f"{path}: cannot be read as {kind} ({_reason(error)}); "
             "the file is damaged, incomplete or of another format: copy or export it again"
         ) from error
+
+
+@contextmanager
+def remarks_of(library: str) -> Iterator[list[str]]:
+    """Collect what a library logs in this thread, instead of letting it onto the user's terminal.
+
+    Examples
+    --------
+    >>> import logging
+    >>> with remarks_of("tifffile") as remarks:
+    ...     logging.getLogger("tifffile").warning("page 3 is missing")
+    >>> remarks
+    ['page 3 is missing']
+    """
+    found: list[str] = []
+    thread = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        found.append(record.getMessage())
+        return False
+
+    logger = logging.getLogger(library)
+    logger.addFilter(keep)
+    try:
+        yield found
+    finally:
+        logger.removeFilter(keep)
 
 
 def _reason(error: Exception) -> str:

@@ -159,12 +159,16 @@ def _write_levels(
 
 
 def _create(group: Any, level: int, shape: tuple[int, ...], image: Image) -> Any:
+    from zarr.codecs import ZstdCodec
+
     y, x = shape[-2:]
     return group.create_array(
         str(level),
         shape=shape,
         chunks=(*(1,) * (len(shape) - 2), min(y, _CHUNK_YX), min(x, _CHUNK_YX)),
         dtype=image.dtype.newbyteorder("="),
+        # with the checksum, a damaged chunk is an error and not a wrong number
+        compressors=ZstdCodec(level=3, checksum=True),
         dimension_names=list(image.axes),
     )
 

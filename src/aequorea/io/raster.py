@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aequorea.errors import FileFormatError
 from aequorea.io.axes import arrange
-from aequorea.io.faults import reading
+from aequorea.io.faults import reading, remarks_of
 from aequorea.io.registry import scene_index
 from aequorea.model.image import Image
 
@@ -58,7 +58,8 @@ def _decoded(path: Path) -> tuple[NDArray[np.generic], bool]:
 
     encoded = path.read_bytes()
     if encoded.startswith(_PNG):
-        with reading(path, "PNG"):
+        # libpng logs harmless flaws of colour profiles and text
+        with reading(path, "PNG"), remarks_of("imagecodecs"):
             pixels: NDArray[Any] = imagecodecs.png_decode(encoded)
         return pixels, False
     if encoded.startswith(_JPEG):

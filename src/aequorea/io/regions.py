@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aequorea.errors import AxisMismatchError, FileFormatError, FileMissingError, InputError
-from aequorea.io.faults import reading
+from aequorea.io.faults import reading, remarks_of
 from aequorea.io.labels import read_labels
 
 if TYPE_CHECKING:
@@ -88,22 +88,26 @@ def _head(path: Path) -> bytes:
 
 
 def _read_rois(path: Path, head: bytes) -> list[tuple[str, Any]]:
-    import roifile
-
     if head.startswith(_MAGIC):
         if path.stat().st_size > _LARGEST_ROI_BYTES:
             raise FileFormatError(f"{path}: larger than any ROI; expected an ImageJ .roi file")
         with reading(path, "ImageJ ROI"):
-            roi = roifile.ImagejRoi.frombytes(path.read_bytes())
-        return [(roi.name or path.stem, roi)]
-    found = []
+            return [_roi(path.stem, path.read_bytes())]
     with reading(path, "ImageJ RoiSet"):
-        for name, content in _zipped_rois(path):
-            roi = roifile.ImagejRoi.frombytes(content)
-            found.append((roi.name or name, roi))
+        found = [_roi(name, content) for name, content in _zipped_rois(path)]
     if not found:
         raise InputError(f"{path}: no .roi in it; expected a RoiSet.zip saved by ImageJ")
     return found
+
+
+def _roi(name: str, content: bytes) -> tuple[str, Any]:
+    import roifile
+
+    with remarks_of("roifile") as remarks:  # it logs damage, and reads on
+        roi = roifile.ImagejRoi.frombytes(content)
+    if remarks:
+        raise ValueError(f"{name}: {remarks[0]}")
+    return roi.name or name, roi
 
 
 def _zipped_rois(path: Path) -> list[tuple[str, bytes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import threading
 import warnings
@@ -15,7 +14,7 @@ import numpy as np
 
 from aequorea.errors import AequoreaWarning, FileFormatError
 from aequorea.io.axes import FOREIGN, UNKNOWN, arrange
-from aequorea.io.faults import reading
+from aequorea.io.faults import reading, remarks_of
 from aequorea.io.ome import OmeImage, parse_ome_xml
 from aequorea.io.planes import PlaneArray
 from aequorea.io.raster import SAMPLE_NAMES
@@ -40,6 +39,7 @@ _LETTERS = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": "c", "I": UNK
 _LARGEST_PLAUSIBLE_UM = 20.0
 # What tifffile logs, and then reads what is left: fewer planes, or no calibration.
 _SIGNS_OF_DAMAGE = ("invalid page offset", "corrupt", "invalid value offset", "series raised")
+_LOSSY = {6, 7, 34892}  # old, new and lossy DNG JPEG
 _RGB, _YCBCR, _MIN_IS_WHITE = 2, 6, 0
 
 
@@ -65,7 +65,7 @@ class TiffReader:
 
     def open(self, path: Path, scene: int | str, *, axes: str | None = None) -> Image:
         """One series of the file; pages are decoded when they are needed."""
-        with reading(path, "TIFF"), _remarks() as remarks:
+        with reading(path, "TIFF"), remarks_of("tifffile") as remarks:
             file = _SharedTiff(path)
             with file.opened() as tif:
                 series = _image_series(tif, path)
@@ -76,6 +76,7 @@ class TiffReader:
                 _check_complete(one, path)
                 data = _pixels(file, tif.series.index(one), one)
                 facts = _facts(tif, one, number, path)
+                lossy = {"lossy": True} if int(one.keyframe.compression) in _LOSSY else {}
             _judge(path, remarks)
         spelt = "".join(_LETTERS.get(a, FOREIGN) for a in letters)
         arranged, found = arrange(data, spelt, path=path, axes=axes)
@@ -88,7 +89,7 @@ class TiffReader:
             times_s=_fitting(facts.times_s, sizes.get("t")),
             scenes=names,
             scene=number,
-            metadata={"shape": shape, "axes": letters, **facts.extra},
+            metadata={"shape": shape, "axes": letters, **lossy, **facts.extra},
             source=str(path),
         )
 
@@ -133,7 +134,7 @@ class _TiffPlanes:
 
     def __call__(self, numbers: Sequence[int]) -> Generator[NDArray[Any], None, None]:
         path = self._file.path
-        with reading(path, "TIFF"), _remarks() as remarks, self._file.opened() as tif:
+        with reading(path, "TIFF"), remarks_of("tifffile") as remarks, self._file.opened() as tif:
             series = tif.series[self._series]
             for number in numbers:
                 page = series[number]
@@ -355,26 +356,6 @@ def _plain(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fitting(times: NDArray[np.float64] | None, frames: int | None) -> NDArray[np.float64] | None:
     return times if times is not None and frames == len(times) else None
-
-
-@contextmanager
-def _remarks() -> Iterator[list[str]]:
-    """Collect what tifffile logs, instead of letting it onto the user's terminal."""
-    found: list[str] = []
-    thread = threading.get_ident()
-
-    def keep(record: logging.LogRecord) -> bool:
-        if record.thread != thread:
-            return True
-        found.append(record.getMessage())
-        return False
-
-    logger = logging.getLogger("tifffile")
-    logger.addFilter(keep)
-    try:
-        yield found
-    finally:
-        logger.removeFilter(keep)
 
 
 def _judge(path: Path, remarks: Sequence[str]) -> None:
