@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from aequorea.colocalization.scramble import (
     costes_randomization,
     costes_randomization_steps,
+    guided_block_size,
     scramble_example,
 )
 from aequorea.errors import AxisMismatchError, InputError
@@ -183,3 +184,27 @@ def test_mask_beyond_the_whole_blocks():
 def test_shape_mismatch_is_an_axis_mismatch():
     with pytest.raises(AxisMismatchError):
         costes_randomization(np.eye(16), np.eye(17))
+
+
+def test_guided_blocks_outrun_the_autocorrelation():
+    from aequorea.simulate import correlated_fields
+
+    sizes = [
+        guided_block_size(*correlated_fields((256, 256), sigma_px=s, shared_fraction=0, rng=0))
+        for s in (1, 2, 4)
+    ]
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert sizes[2] == pytest.approx(32, abs=8)
+    ramp = np.add.outer(np.arange(6.0), np.arange(6.0))
+    with pytest.raises(InputError, match="autocorrelation"):
+        guided_block_size(ramp, ramp.T + np.eye(6))
+
+
+def test_guided_blocks_hold_the_level_on_smooth_fields():
+    from aequorea.simulate import correlated_fields
+
+    p = []
+    for seed in range(150):
+        a, b = correlated_fields((128, 128), sigma_px=1.5, shared_fraction=0, rng=seed)
+        p.append(costes_randomization(a, b, n_iter=39, block_size=12, seed=seed)["p_value"])
+    assert np.mean(np.array(p) <= 0.05) < 0.12

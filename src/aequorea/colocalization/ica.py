@@ -25,9 +25,9 @@ def li_ica(a: npt.ArrayLike, b: npt.ArrayLike, mask: npt.ArrayLike | None = None
     Returns
     -------
     dict
-        ``a``, ``b`` (float64, flattened intensities in the region), ``products``
-        ((a − mean a)(b − mean b) of each pixel) and ``icq``, the fraction of non-zero products
-        that are positive, minus 0.5: +0.5 dependent, 0 random, −0.5 segregated.
+        ``a``, ``b`` (flattened intensities in the region), ``products`` (of each pixel,
+        (a − mean a)(b − mean b)) and ``icq``, the fraction of non-zero products that are
+        positive, minus 0.5: +0.5 dependent, 0 random, −0.5 segregated.
 
     Raises
     ------
@@ -38,8 +38,8 @@ def li_ica(a: npt.ArrayLike, b: npt.ArrayLike, mask: npt.ArrayLike | None = None
     -----
     Products of exactly zero are left out of the quotient, as napari-colocalization does; Coloc 2
     counts them as positive and JACoP as not positive. A constant channel has no non-zero product:
-    ``icq`` is NaN then. Products of a quotient this close to ±0.5 say nothing about significance;
-    neighbouring pixels are not independent.
+    ``icq`` is NaN then. The quotient carries no significance: neighbouring pixels are not
+    independent.
 
     References
     ----------
@@ -52,9 +52,10 @@ def li_ica(a: npt.ArrayLike, b: npt.ArrayLike, mask: npt.ArrayLike | None = None
     (0.5, [6.0, 4.0, 4.0, 6.0])
     """
     pair = channel_pair(a, b, mask, varying=False)
-    values_a, values_b = (np.array(v, dtype=np.float64) for v in pair.values())
-    products = (values_a - values_a.mean()) * (values_b - values_b.mean())
+    values_a, values_b = pair.values()
+    products = values_a - values_a.mean(dtype=np.float64)
+    products *= values_b - values_b.mean(dtype=np.float64)
+    varying = values_a.min() < values_a.max() and values_b.min() < values_b.max()
     n_unequal = np.count_nonzero(products)
-    varying = np.ptp(values_a) > 0 and np.ptp(values_b) > 0
     icq = np.count_nonzero(products > 0) / n_unequal - 0.5 if n_unequal and varying else np.nan
     return {"a": values_a, "b": values_b, "products": products, "icq": float(icq)}
