@@ -42,17 +42,18 @@ def _commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("page", "command"), _commands())
-def test_commands_name_options_that_exist(page: str, command: str) -> None:
+def test_commands_name_options_and_values_that_exist(page: str, command: str) -> None:
     from aequorea.cli.app import app
     from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
-    from aequorea.pipelines.execution import Execution
-    from aequorea.pipelines.parameters import parameter_fields
+    from aequorea.pipelines.parameters import merge_parameters, parameter_fields
 
     _, verb, *words = command.split()
-    known = {f.flag for m in (ColocalizationParameters, Execution) for f in parameter_fields(m)}
-    known |= {"--help", "--out", "--config", "--write-config", "--overwrite", "--scene"}
     assert verb in app or verb == "--help", page
-    assert {w for w in words if w.startswith("--")} <= known, page
+    names = {f.flag: f.name for f in parameter_fields(ColocalizationParameters)}
+    given = [w for w in words if w.startswith("--")]
+    assert set(given) <= {*names, "--out", "--config", "--write-config", "--help"}, page
+    flags = {names[w]: words[words.index(w) + 1] for w in given if w in names}
+    merge_parameters(ColocalizationParameters, flags=flags)
 
 
 def test_links_between_pages_lead_somewhere() -> None:
