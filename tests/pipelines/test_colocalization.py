@@ -281,3 +281,30 @@ def test_unknown_parameters_are_named(cells, tmp_path):
     folder, _ = cells
     with pytest.raises(InputError, match=r"parameters: unknown key 'sgnificance'; did you mean"):
         colocalize(folder / "cells.ome.tif", parameters={"sgnificance": {}}, out=tmp_path / "r")
+
+
+def test_an_image_beyond_the_budget_is_streamed_to_the_same_numbers(save, tmp_path):
+    rng = np.random.default_rng(5)
+    data = (rng.poisson(20, (2, 6, 64, 64)) + rng.poisson(20, (6, 64, 64))).astype(np.uint16)
+    image = save(data, "czyx", spacing_um={"z": 1, "y": 0.2, "x": 0.2})
+    parameters = {**QUICK, "background": {"background": "mode"}}
+    whole = colocalize(image, parameters=parameters, out=tmp_path / "whole", max_memory="1GB")
+    pieces = colocalize(image, parameters=parameters, out=tmp_path / "pieces", max_memory="300kB")
+    columns = ["pcc", "srcc", "icq", "overlap", "k1", "k2", "m1", "m2"]
+    expected, found = whole.table("pixel")[columns], pieces.table("pixel")[columns]
+    assert np.allclose(found, expected, rtol=1e-9)
+    pd.testing.assert_frame_equal(pieces.table("curves"), whole.table("curves"))
+    pd.testing.assert_frame_equal(pieces.table("background"), whole.table("background"))
+    tests = pieces.table("significance")
+    assert tests["p_value"].isna().all()
+    assert tests["reason"].str.contains("--max-memory").all()
+    assert pieces.table("object_summary")["reason"].str.contains("--max-memory").all()
+    assert any("--max-memory" in w for w in pieces.warnings)
+    assert pieces.report.exists()
+    with pytest.raises(InputError, match="--per-slice"):
+        colocalize(
+            image,
+            parameters={"pixel": {"per_slice": True}},
+            out=tmp_path / "slices",
+            max_memory="300kB",
+        )

@@ -12,18 +12,18 @@ from aequorea.errors import (
     InputError,
 )
 from aequorea.model import Image
+from aequorea.pipelines.background import (
+    Intensities,
+    Subtracted,
+    background_levels,
+    per_channel,
+    subtract,
+)
 from aequorea.pipelines.colocalization_parameters import (
     BackgroundParameters,
     ColocalizationParameters,
 )
-from aequorea.pipelines.stains import (
-    Subtracted,
-    background_levels,
-    fit_labels,
-    open_stains,
-    per_channel,
-    subtract,
-)
+from aequorea.pipelines.stains import fit_labels, open_stains
 
 
 @pytest.fixture
@@ -172,3 +172,14 @@ def test_subtraction_never_wraps(dtype):
     assert subtract(pixels, 5).tolist() == [0, 0, 95]
     assert subtract(pixels, 1000).tolist() == [0, 0, 0]
     assert subtract(pixels, 0) is pixels
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4"])
+@pytest.mark.parametrize("percent", [0, 1, 37.5, 50, 99, 100])
+def test_percentiles_counted_in_pieces_are_those_of_the_whole(dtype, percent):
+    pixels = np.random.default_rng(0).normal(100, 30, 997).clip(0, 255).astype(dtype)
+    found = Intensities()
+    for piece in np.array_split(pixels, 7):
+        found.add(piece)
+    expected = np.percentile(pixels.astype(np.float64), percent)
+    assert found.percentile(percent) == pytest.approx(expected, rel=1e-12)

@@ -42,14 +42,27 @@ import pandas as pd
 from aequorea import __version__
 from aequorea.errors import AequoreaWarning, CalibrationError
 from aequorea.io.tables import read_table, write_table
+from aequorea.pipelines.background import Subtracted, background_levels
 from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
 from aequorea.pipelines.directory import check_target
 from aequorea.pipelines.execution import Execution, limited_threads
-from aequorea.pipelines.input_checks import check_table
-from aequorea.pipelines.object_measures import object_tables
+from aequorea.pipelines.input_checks import CHECK_COLUMNS, check_table
+from aequorea.pipelines.object_measures import (
+    OBJECT_TABLE_COLUMNS,
+    PAIR_COLUMNS,
+    SUMMARY_COLUMNS,
+    WITHIN_COLUMNS,
+    object_tables,
+)
 from aequorea.pipelines.parameters import Effective, as_given, merge_parameters
-from aequorea.pipelines.pixel_measures import curve_table, pixel_table, require_finite
-from aequorea.pipelines.relation_measures import relation_tables
+from aequorea.pipelines.pixel_measures import curve_table, pixel_table, require_finite, tidy
+from aequorea.pipelines.relation_measures import (
+    CCF_COLUMNS,
+    FIT_COLUMNS,
+    ICA_COLUMNS,
+    SCRAMBLE_COLUMNS,
+    relation_tables,
+)
 from aequorea.pipelines.run import (
     RunResult,
     Step,
@@ -59,8 +72,21 @@ from aequorea.pipelines.run import (
     run_steps,
 )
 from aequorea.pipelines.run_images import write_images
-from aequorea.pipelines.significance_measures import check_null, significance_tables
-from aequorea.pipelines.stains import Stains, Subtracted, background_levels, open_stains
+from aequorea.pipelines.significance_measures import (
+    NULL_COLUMNS,
+    TEST_COLUMNS,
+    check_null,
+    significance_tables,
+)
+from aequorea.pipelines.stains import Stains, open_stains
+from aequorea.pipelines.streamed_measures import (
+    left_out_reason,
+    left_out_table,
+    needed_bytes,
+    require_streamable,
+    streamed_curve_table,
+    streamed_pixel_table,
+)
 
 if TYPE_CHECKING:
     import os
@@ -147,9 +173,12 @@ def run_colocalization(
         check_null(stains, values.significance)
         _check_calibration(stains, parameters)
     inputs = _roles(files, values)
+    workflow = _Workflow(stains, values, execution)
+    if workflow.streamed:
+        require_streamable(stains, values.pixel)
     with limited_threads(execution.n_workers):
         return run_steps(
-            _Workflow(stains, values, execution).steps(tuple(inputs)),
+            workflow.steps(tuple(inputs)),
             out,
             workflow=WORKFLOW,
             inputs=inputs,
@@ -228,6 +257,8 @@ class _Workflow:
         self.stains = stains
         self.parameters = parameters
         self.execution = execution
+        self.budget = execution.max_memory_bytes
+        self.streamed = needed_bytes(stains) > self.budget
 
     def steps(self, roles: tuple[str, ...]) -> list[Step]:
         """The plan."""
@@ -235,7 +266,7 @@ class _Workflow:
         images = tuple(r for r in roles if r.startswith("image"))
         regions = tuple(r for r in roles if r == "regions")
         landmarks = tuple(r for r in roles if r == "landmarks")
-        choice = {"channels": p.channels, "scene": p.scene}
+        choice = {"channels": p.channels, "scene": p.scene, "streamed": self.streamed}
         measured = (*images, *regions)
         measures = [
             Step(
@@ -358,23 +389,48 @@ class _Workflow:
 
     def checks(self, context: StepContext) -> None:
         """Saturation, offsets, bleed-through, compression and what else misleads."""
+        if self.streamed:
+            _write_tables(context, checks=tidy([], self.stains, CHECK_COLUMNS))
+            return
         _write_tables(context, checks=check_table(self._subtracted(context), track=context.track))
 
     def pixel(self, context: StepContext) -> None:
         """Thresholds and all pixel metrics, per region, frame, pair and slice."""
-        table = pixel_table(self._subtracted(context), self.parameters.pixel, track=context.track)
+        pixels, options = self._subtracted(context), self.parameters.pixel
+        if self.streamed:
+            warnings.warn(
+                f"streamed: some measures are {left_out_reason(self.stains, self.budget)}",
+                AequoreaWarning,
+                stacklevel=2,
+            )
+            table = streamed_pixel_table(
+                pixels, options, max_memory_bytes=self.budget, track=context.track
+            )
+        else:
+            table = pixel_table(pixels, options, track=context.track)
         _write_tables(context, pixel=table)
 
     def curves(self, context: StepContext) -> None:
         """Manders(T) and r(T) at the levels of the regression line."""
-        table = curve_table(self._subtracted(context), self.parameters.pixel, track=context.track)
+        pixels, options = self._subtracted(context), self.parameters.pixel
+        if self.streamed:
+            table = streamed_curve_table(
+                pixels, options, max_memory_bytes=self.budget, track=context.track
+            )
+        else:
+            table = curve_table(pixels, options, track=context.track)
         _write_tables(context, curves=table)
 
     def significance(self, context: StepContext) -> None:
         """The declared metric against its null, corrected over the family of tests."""
+        declared = self.parameters.significance
+        if self.streamed and declared.null != "none":
+            tests = self._left_out(TEST_COLUMNS, metric=declared.primary, primary=True)
+            _write_tables(context, significance=tests, null=tidy([], self.stains, NULL_COLUMNS))
+            return
         tables = significance_tables(
             self._subtracted(context),
-            self.parameters.significance,
+            declared,
             read_table(context.result("tables/pixel.parquet")),
             seed=self.parameters.seed,
             track=context.track,
@@ -383,6 +439,15 @@ class _Workflow:
 
     def relations(self, context: StepContext) -> None:
         """Cross-correlation, intensity correlation, scramble: diagnostics, not tests."""
+        if self.streamed:
+            _write_tables(
+                context,
+                ccf=tidy([], self.stains, CCF_COLUMNS),
+                ccf_fit=self._left_out(FIT_COLUMNS),
+                ica=self._left_out(ICA_COLUMNS),
+                scramble=tidy([], self.stains, SCRAMBLE_COLUMNS),
+            )
+            return
         tables = relation_tables(
             self._subtracted(context),
             self.parameters.diagnostics,
@@ -393,6 +458,15 @@ class _Workflow:
 
     def objects(self, context: StepContext) -> None:
         """Objects of every stain, their partners and distances."""
+        if self.streamed:
+            _write_tables(
+                context,
+                objects=tidy([], self.stains, OBJECT_TABLE_COLUMNS),
+                object_pairs=tidy([], self.stains, PAIR_COLUMNS),
+                object_summary=self._left_out(SUMMARY_COLUMNS),
+                object_distances=tidy([], self.stains, WITHIN_COLUMNS),
+            )
+            return
         tables = object_tables(
             self._subtracted(context),
             self.parameters.objects,
@@ -405,8 +479,14 @@ class _Workflow:
     def images(self, context: StepContext) -> None:
         """Channels, regions and objects, to look at and to open elsewhere."""
         write_images(
-            self._subtracted(context), self.parameters.objects, context.target("images.zarr")
+            self._subtracted(context),
+            self.parameters.objects,
+            context.target("images.zarr"),
+            with_objects=self.parameters.objects.objects and not self.streamed,
         )
+
+    def _left_out(self, columns: tuple[str, ...], **facts: Any) -> pd.DataFrame:
+        return left_out_table(self.stains, columns, max_memory_bytes=self.budget, **facts)
 
     def _subtracted(self, context: StepContext) -> Subtracted:
         table = read_table(context.result("tables/background.parquet"))
@@ -416,8 +496,13 @@ class _Workflow:
 def _clipped_fraction(stains: Stains, channel: int, level: float) -> float:
     if level == 0:
         return 0.0
-    below = [np.mean(stains.pixels(channel, frame) < level) for frame in range(stains.n_frames)]
-    return float(np.mean(below))
+    n_pixels = stains.n_frames * int(np.prod(stains.spatial_shape, dtype=np.int64))
+    below = sum(
+        int(np.count_nonzero(pixels < level))
+        for frame in range(stains.n_frames)
+        for _, pixels in stains.pieces(channel, frame)
+    )
+    return below / n_pixels
 
 
 def _tables(*names: str) -> tuple[str, ...]:

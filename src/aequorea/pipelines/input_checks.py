@@ -12,8 +12,8 @@ from aequorea.pipelines.pixel_measures import tidy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from aequorea.pipelines.background import Subtracted
     from aequorea.pipelines.pixel_measures import Track
-    from aequorea.pipelines.stains import Subtracted
 
 CHECK_COLUMNS = ("channel_a", "channel_b", "check", "severity", "channel", "value", "message")
 _SHOWN = {"warning", "refusal"}

@@ -12,18 +12,19 @@ from aequorea.colocalization.object_null import FractionWithin, fraction_within
 from aequorea.colocalization.objects import OBJECT_COLUMNS, OBJECT_EXTRA_COLUMNS, object_table
 from aequorea.colocalization.thresholds import auto_threshold
 from aequorea.errors import InputError
+from aequorea.pipelines.background import per_channel
 from aequorea.pipelines.pixel_measures import tidy
 from aequorea.pipelines.region_walk import RegionCrop, crops
 from aequorea.pipelines.seeds import seed_of
-from aequorea.pipelines.stains import per_channel
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from aequorea.pipelines.background import Subtracted
     from aequorea.pipelines.colocalization_parameters import ObjectParameters
     from aequorea.pipelines.pixel_measures import Track
-    from aequorea.pipelines.stains import Stains, Subtracted
+    from aequorea.pipelines.stains import Stains
 
 Row = dict[str, Any]
 ObjectNull = Literal["shift", "profile", "uniform"]
@@ -155,6 +156,14 @@ def _flat(row: Row, axes: str) -> Row:
     return flat
 
 
+OBJECT_TABLE_COLUMNS = (
+    "region",
+    "channel_a",
+    "channel_b",
+    *(c for c in (*OBJECT_COLUMNS, *OBJECT_EXTRA_COLUMNS) if not c.startswith("centroid")),
+    "centre_edge_um",
+    "edge_edge_um",
+)
 PAIR_COLUMNS = ("region", "channel_a", "channel_b", "object_a", "object_b", "distance_um")
 SUMMARY_COLUMNS = (
     "region",
@@ -244,9 +253,8 @@ def object_tables(
             within += [{**head, **row} for row in chance.rows(rows, names, regions)]
             objects += [{**head, **row} for row in rows]
             pairs += [{**head, **row} for row in partners]
-    columns = ("region", "channel_a", "channel_b", *OBJECT_COLUMNS, *OBJECT_EXTRA_COLUMNS)
     return {
-        "objects": tidy(objects, stains, columns),
+        "objects": tidy(objects, stains, OBJECT_TABLE_COLUMNS),
         "object_pairs": tidy(pairs, stains, PAIR_COLUMNS),
         "object_summary": tidy(summaries, stains, SUMMARY_COLUMNS),
         "object_distances": tidy(within, stains, WITHIN_COLUMNS),

@@ -11,8 +11,8 @@ from aequorea.colocalization.analysis import COLUMNS, analyse_pairwise
 from aequorea.colocalization.costes import sweep_of, type_limits
 from aequorea.colocalization.moments import pair_moments
 from aequorea.errors import InputError
+from aequorea.pipelines.background import per_channel
 from aequorea.pipelines.region_walk import region_pixels
-from aequorea.pipelines.stains import per_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aequorea.colocalization.costes import CostesSweep
+    from aequorea.pipelines.background import Subtracted
     from aequorea.pipelines.colocalization_parameters import PixelParameters
-    from aequorea.pipelines.stains import Stains, Subtracted
+    from aequorea.pipelines.stains import Stains
 
     Track = Callable[[Iterable[tuple[int, int, int]]], Iterator[tuple[int, int, int]]]
 
@@ -119,17 +120,18 @@ def require_finite(stains: Stains, channel: int, frame: int) -> None:
     InputError
         Names the file, the channel and how many there are.
     """
-    pixels = stains.pixels(channel, frame)
-    if pixels.dtype.kind not in "fc":
+    if stains.images[channel].dtype.kind not in "fc":
         return
     labels = stains.regions_at(frame)
-    inside = pixels if labels is None else pixels[labels != 0]
-    bad = int(inside.size - np.count_nonzero(np.isfinite(inside)))
+    bad = 0
+    for where, pixels in stains.pieces(channel, frame):
+        inside = pixels if labels is None else pixels[labels[where] != 0]
+        bad += int(inside.size - np.count_nonzero(np.isfinite(inside)))
     if bad:
-        where = "the image" if labels is None else "the regions"
+        place = "the image" if labels is None else "the regions"
         raise InputError(
             f"{stains.images[channel].source}: channel {stains.names[channel]!r} has {bad} NaN or "
-            f"infinite pixels in {where}; replace them, or give --regions without them"
+            f"infinite pixels in {place}; replace them, or give --regions without them"
         )
 
 
@@ -144,9 +146,14 @@ CURVE_COLUMNS = (
     "m1",
     "m2",
     "n_below",
+    "slope",
+    "intercept",
     "stepped",
     "reason",
 )
+
+
+_CURVE_VALUES = ("threshold_a", "threshold_b", "r_below", "r_above", "m1", "m2")
 
 
 def curve_table(pixels: Subtracted, parameters: PixelParameters, *, track: Track) -> pd.DataFrame:
@@ -172,14 +179,17 @@ def curve_table(pixels: Subtracted, parameters: PixelParameters, *, track: Track
         limits = type_limits(pair[0].dtype, pair[1].dtype)
         for region, x, y in region_pixels(*pair, stains.regions_at(frame)):
             sweep = sweep_of(x, y, pair_moments(x, y), limits=limits)
-            rows += _curve(sweep, {**head, "region": region}, parameters.curve_points)
+            rows += curve_rows(sweep, {**head, "region": region}, parameters.curve_points)
     return tidy(rows, stains, CURVE_COLUMNS)
 
 
-def _curve(sweep: CostesSweep, head: dict[str, Any], points: int) -> list[dict[str, Any]]:
+def curve_rows(sweep: CostesSweep, head: dict[str, Any], points: int) -> list[dict[str, Any]]:
+    """Rows of one curve: ``points`` of its levels, or one row that says why there are none."""
     n_levels = len(sweep.thresholds_a)
+    line = {"slope": sweep.slope, "intercept": sweep.intercept, "stepped": sweep.stepped}
     if not n_levels:
-        return [{**head, **dict.fromkeys(_CURVE_VALUES, np.nan), "reason": sweep.reason}]
+        nothing = dict.fromkeys((*_CURVE_VALUES, "n_below"), np.nan)
+        return [{**head, **nothing, **line, "reason": sweep.reason}]
     kept = np.unique(np.linspace(0, n_levels - 1, min(points, n_levels)).round().astype(int))
     columns = {
         "threshold_a": sweep.thresholds_a,
@@ -190,13 +200,9 @@ def _curve(sweep: CostesSweep, head: dict[str, Any], points: int) -> list[dict[s
         {
             **head,
             **{name: float(values[k]) for name, values in columns.items()},
-            "slope": sweep.slope,
-            "intercept": sweep.intercept,
-            "stepped": sweep.stepped,
+            "n_below": int(sweep.n_below[k]),
+            **line,
             "reason": "",
         }
         for k in kept
     ]
-
-
-_CURVE_VALUES = ("threshold_a", "threshold_b", "r_below", "r_above", "m1", "m2", "n_below")

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from aequorea.pipelines.background import Subtracted
     from aequorea.pipelines.colocalization_parameters import DiagnosticParameters
     from aequorea.pipelines.pixel_measures import Track
-    from aequorea.pipelines.stains import Stains, Subtracted
+    from aequorea.pipelines.stains import Stains
 
 Row = dict[str, Any]
 Pair = tuple["NDArray[Any]", "NDArray[Any]"]

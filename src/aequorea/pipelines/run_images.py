@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aequorea.model import Image
+    from aequorea.pipelines.background import Subtracted
     from aequorea.pipelines.colocalization_parameters import ObjectParameters
-    from aequorea.pipelines.stains import Stains, Subtracted
+    from aequorea.pipelines.stains import Stains
 
 
 class StackedChannels:
@@ -64,7 +65,9 @@ def label_name(channel: str) -> str:
     return "objects_" + re.sub(r"[^\w \-.,+()]", "_", channel)
 
 
-def write_images(pixels: Subtracted, parameters: ObjectParameters, path: Path) -> None:
+def write_images(
+    pixels: Subtracted, parameters: ObjectParameters, path: Path, *, with_objects: bool
+) -> None:
     """Write channels, ``regions`` and ``objects_<channel>`` as OME-Zarr.
 
     Parameters
@@ -73,12 +76,13 @@ def write_images(pixels: Subtracted, parameters: ObjectParameters, path: Path) -
         The channels are written as they came; objects are found after subtraction.
     parameters : ObjectParameters
     path : Path
+    with_objects : bool
     """
     stains = pixels.stains
     labels: dict[str, NDArray[Any]] = {}
     if stains.regions is not None:
         labels["regions"] = _unsigned(stains.regions)
-    if parameters.objects:
+    if with_objects:
         for channel, name in enumerate(stains.names):
             frames = [
                 object_labels(pixels, parameters, channel=channel, frame=frame)[0]

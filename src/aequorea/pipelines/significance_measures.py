@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aequorea.pipelines.background import Subtracted
     from aequorea.pipelines.colocalization_parameters import SignificanceParameters
     from aequorea.pipelines.pixel_measures import Track
     from aequorea.pipelines.region_walk import RegionCrop
-    from aequorea.pipelines.stains import Stains, Subtracted
+    from aequorea.pipelines.stains import Stains
 
 Row = dict[str, Any]
 Thresholds = tuple[float, float]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aequorea.blocks.chunks import chunk_shape, iter_chunks
 from aequorea.errors import AequoreaWarning, AxisMismatchError, ChannelError, InputError
 from aequorea.io import open as open_image
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
     from aequorea.model import Image
     from aequorea.pipelines.colocalization_parameters import (
-        BackgroundParameters,
         ColocalizationParameters,
     )
 
+_PIECE_PX = 1 << 24
 _RELATIVE_CALIBRATION = 1e-3  # pixel sizes written by different programs differ in late digits
 
 
@@ -90,6 +91,13 @@ class Stains:
         """Raw pixels of one channel at one time."""
         image = self.images[channel]
         return np.asarray(image[frame] if "t" in image.axes else image[...])
+
+    def pieces(self, channel: int, frame: int) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
+        """Raw pixels of one channel at one time, in pieces of at most 16 million pixels."""
+        image = self.images[channel]
+        still = image.isel(t=frame) if "t" in image.axes else image
+        for where in iter_chunks(still.shape, chunk_shape(still.shape, _PIECE_PX)):
+            yield where, still[where]
 
     def regions_at(self, frame: int) -> NDArray[Any] | None:
         """Labels at one time."""
@@ -297,112 +305,3 @@ def _read_landmarks(path: Path | None, spatial: tuple[int, ...]) -> NDArray[np.b
     if not landmarks.any() or landmarks.all():
         raise InputError(f"{path}: landmarks cover none or all of the image; expected some of it")
     return landmarks
-
-
-@dataclass(frozen=True, kw_only=True)
-class Background:
-    """What is subtracted from one channel."""
-
-    channel: str
-    method: str
-    value: float
-    clipped_fraction: float
-
-
-class Subtracted:
-    """Stains with their background subtracted, read frame by frame.
-
-    Values below the background become 0, so that intensities stay amounts of light.
-    Integers stay integers where the background is one.
-    """
-
-    def __init__(self, stains: Stains, levels: Sequence[float]) -> None:
-        self.stains = stains
-        self.levels = tuple(levels)
-
-    def pixels(self, channel: int, frame: int) -> NDArray[Any]:
-        """Pixels of one channel at one time, less background."""
-        return subtract(self.stains.pixels(channel, frame), self.levels[channel])
-
-
-def subtract(pixels: NDArray[Any], level: float) -> NDArray[Any]:
-    """``max(pixels - level, 0)``; unchanged where ``level`` is 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> subtract(np.array([2, 5], "u1"), 3)
-    array([0, 2], dtype=uint8)
-    >>> subtract(np.array([2, 5], "u1"), 2.5)
-    array([0. , 2.5])
-    """
-    if level == 0:
-        return pixels
-    if pixels.dtype.kind == "u" and float(level).is_integer() and level > 0:
-        floor = pixels.dtype.type(min(int(level), np.iinfo(pixels.dtype).max))
-        return np.asarray(np.maximum(pixels, floor) - floor)
-    return np.maximum(pixels.astype(np.float64) - level, 0.0)
-
-
-def background_levels(stains: Stains, parameters: BackgroundParameters) -> tuple[float, ...]:
-    """The grey level to subtract from each channel, over all of its frames.
-
-    Raises
-    ------
-    InputError
-        If the number of given values is not 1 or the number of channels.
-    """
-    method = parameters.background
-    if method == "none":
-        return (0.0,) * len(stains.names)
-    if method == "constant":
-        return per_channel(
-            parameters.background_value or (), stains.names, flag="--background-value"
-        )
-    levels = []
-    for channel in range(len(stains.names)):
-        pixels = np.concatenate([stains.pixels(channel, t).ravel() for t in range(stains.n_frames)])
-        levels.append(
-            most_frequent(pixels)
-            if method == "mode"
-            else float(np.percentile(pixels, parameters.background_percentile))
-        )
-    return tuple(levels)
-
-
-def per_channel(values: Sequence[float], names: Sequence[str], *, flag: str) -> tuple[float, ...]:
-    """One value per channel out of one for all or one for each.
-
-    Raises
-    ------
-    InputError
-        For any other number of values.
-    """
-    if len(values) == 1:
-        return tuple(values) * len(names)
-    if len(values) == len(names):
-        return tuple(values)
-    raise InputError(
-        f"{flag}: expected 1 value or {len(names)} (one per channel: {', '.join(names)}), "
-        f"got {len(values)}"
-    )
-
-
-def most_frequent(pixels: NDArray[Any]) -> float:
-    """The mode of the intensities: of integers exactly, of others in 1024 bins of their range.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> most_frequent(np.array([3, 7, 7, 9], "u2"))
-    7.0
-    """
-    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-    if finite.size == 0:
-        return 0.0
-    if finite.dtype.kind in "iu":
-        values, counts = np.unique(finite, return_counts=True)
-        return float(values[np.argmax(counts)])
-    counts, edges = np.histogram(finite, bins=1024)
-    at = int(np.argmax(counts))
-    return float((edges[at] + edges[at + 1]) / 2)
