@@ -25,6 +25,7 @@ app = App(
     version=__version__,
     version_flags=["--version"],
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
 _COMMANDS = {
