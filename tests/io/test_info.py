@@ -40,6 +40,7 @@ def test_notes_say_what_is_missing(tmp_path):
     assert info.notes[0].startswith("the file does not say whether its 4 planes")
     assert info.notes[1] == "no pixel size for y, x"
     assert info.duration_s is None
+    assert describe(path, axes="zyx").notes == ("no pixel size for z, y, x",)
     (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg_encode(np.zeros((8, 8), "u1")))
     assert any("lossy" in note for note in describe(tmp_path / "a.jpg").notes)
 

@@ -320,6 +320,18 @@ def test_ome_over_several_files(tmp_path):
         aequorea.open(tmp_path / names[0])
 
 
+def test_ome_metadata_in_another_file_are_said(tmp_path):
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        'UUID="urn:uuid:1"><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:0"/></OME>'
+    )
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, random(9, 8), description=xml, metadata=None)
+    with pytest.warns(AequoreaWarning, match=r"a\.ome\.tif: its OME metadata stand in another"):
+        image = aequorea.open(path)
+    assert image.spacing_um == {"y": None, "x": None}
+
+
 def test_entities_in_ome_xml_are_refused(tmp_path):
     path = ome(tmp_path / "a.ome.tif", random(9, 8), axes="YX")
     declaration = b'<?xml version="1.0" encoding="UTF-8"?>'

@@ -61,13 +61,17 @@ class FileInfo:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def describe(path: str | os.PathLike[str], scene: int | str = 0) -> FileInfo:
+def describe(
+    path: str | os.PathLike[str], scene: int | str = 0, *, axes: str | None = None
+) -> FileInfo:
     """What a file holds: format, scenes, axes, calibration, channels, times.
 
     Parameters
     ----------
     path : path
     scene : int or str, default 0
+    axes : str, optional
+        What the axes of the file are, where it does not say (see :func:`aequorea.io.open`).
 
     Returns
     -------
@@ -83,7 +87,7 @@ def describe(path: str | os.PathLike[str], scene: int | str = 0) -> FileInfo:
     where = Path(path).expanduser()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AequoreaWarning)
-        image = open_image(where, scene)
+        image = open_image(where, scene, axes=axes)
     notes = [
         str(w.message).removeprefix(f"{where}: ")
         for w in caught

@@ -75,9 +75,9 @@ class TiffReader:
                 letters, shape = one.get_axes(squeeze=False), one.get_shape(squeeze=False)
                 _check_complete(one, path)
                 data = _pixels(file, tif.series.index(one), one)
+                _judge(path, remarks)
                 facts = _facts(tif, one, number, path)
                 lossy = {"lossy": True} if int(one.keyframe.compression) in _LOSSY else {}
-            _judge(path, remarks)
         spelt = "".join(_LETTERS.get(a, FOREIGN) for a in letters)
         arranged, found = arrange(data, spelt, path=path, axes=axes)
         sizes = dict(zip(found, arranged.shape, strict=True))
@@ -223,6 +223,13 @@ def _facts(tif: tifffile.TiffFile, series: Any, number: int, path: Path) -> Tiff
     kind = series.kind
     if kind == "ome":
         return _from_ome(parse_ome_xml(tif.ome_metadata or "", path), series, number)
+    if tif.is_ome:
+        warnings.warn(
+            f"{path}: its OME metadata stand in another file or do not fit its pages, so they are "
+            "not used; open the main file of the data set, or give axes, spacing_um and channels",
+            AequoreaWarning,
+            stacklevel=2,
+        )
     if kind == "imagej":
         return _from_imagej(tif, series)
     if kind == "lsm":
