@@ -11,7 +11,13 @@ import tifffile
 
 import aequorea
 from aequorea import Image
-from aequorea.errors import ChannelError, FileFormatError, FileMissingError, InputError
+from aequorea.errors import (
+    AequoreaWarning,
+    ChannelError,
+    FileFormatError,
+    FileMissingError,
+    InputError,
+)
 from aequorea.io import Reader, registry
 
 PNG = imagecodecs.png_encode(np.full((4, 4), 7, "u1"))
@@ -36,7 +42,13 @@ def plugged_in(monkeypatch):
     def plug(*objects):
         entries = [EntryPoint(f"r{k}", "x:y", registry.ENTRY_POINTS) for k in range(len(objects))]
         found = dict(zip((e.name for e in entries), objects, strict=True))
-        monkeypatch.setattr(EntryPoint, "load", lambda self: found[self.name])
+
+        def load(entry):
+            if isinstance(found[entry.name], Exception):
+                raise found[entry.name]
+            return found[entry.name]
+
+        monkeypatch.setattr(EntryPoint, "load", load)
         monkeypatch.setattr(registry, "entry_points", lambda group: entries)
         registry._plugged_in.cache_clear()
 
@@ -72,11 +84,15 @@ def test_plug_ins(tmp_path, plugged_in):
         aequorea.open(path, reader="x")
 
 
-def test_plug_ins_that_are_none(tmp_path, plugged_in):
+@pytest.mark.parametrize(
+    ("broken", "reason"), [(object(), "is not a reader"), (ImportError("no lib"), "no lib")]
+)
+def test_plug_ins_that_are_broken_do_not_stop_the_others(tmp_path, plugged_in, broken, reason):
     (tmp_path / "a.png").write_bytes(PNG)
-    plugged_in(object())
-    with pytest.raises(InputError, match="is not a reader"):
+    plugged_in(broken, Lines())
+    with pytest.warns(AequoreaWarning, match=f"{reason}.*left out"):
         aequorea.open(tmp_path / "a.png")
+    assert [r.name for r in registry.readers()][-1] == "lines"
 
 
 def test_what_the_user_says_overrides_the_file(tmp_path):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from aequorea.errors import ChannelError, FileFormatError, FileMissingError, InputError
+from aequorea.errors import (
+    AequoreaWarning,
+    ChannelError,
+    FileFormatError,
+    FileMissingError,
+    InputError,
+)
 
 if TYPE_CHECKING:
     import os
@@ -212,13 +219,25 @@ def _reader_called(name: str) -> Reader:
 
 @cache
 def _plugged_in() -> tuple[Reader, ...]:
+    """Readers of other packages; one that cannot be used is said once and left out."""
     found = []
     for entry in entry_points(group=ENTRY_POINTS):
-        reader = entry.load()
-        if not isinstance(reader, Reader):
-            raise InputError(
-                f"plug-in {entry.value!r} ({ENTRY_POINTS}) is not a reader: it needs name, "
-                "suffixes, sniff and open; update or uninstall it"
-            )
-        found.append(reader)
+        try:
+            reader = entry.load()
+        except (ImportError, AttributeError) as error:
+            _left_out(entry, f"cannot be imported ({error})")
+            continue
+        if isinstance(reader, Reader):
+            found.append(reader)
+        else:
+            _left_out(entry, "is not a reader (it needs name, suffixes, sniff and open)")
     return tuple(found)
+
+
+def _left_out(entry: EntryPoint, reason: str) -> None:
+    warnings.warn(
+        f"plug-in {entry.value!r} ({ENTRY_POINTS}) {reason} and is left out; "
+        "update or uninstall its package",
+        AequoreaWarning,
+        stacklevel=2,
+    )
