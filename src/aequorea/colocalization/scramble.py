@@ -27,7 +27,7 @@ FloatArray = npt.NDArray[np.float64]
 BlockSize = int | Sequence[int]
 BlockChoice = Literal["grid", "inside"]
 
-_BATCH = 8  # permutations per task: their dot products share each block of a while it is in cache
+_BATCH = 20  # permutations per task: their dot products share each block of a while it is in cache
 
 
 def costes_randomization(
@@ -253,6 +253,8 @@ class _BlockedPair:
     weight: npt.NDArray[np.bool_] | None  # None: every pixel of every block counts
     centre_a: float
     centre_b: float
+    sum_b: FloatArray  # of each block, about centre_b
+    square_b: FloatArray
 
     @property
     def n_blocks(self) -> int:
@@ -337,8 +339,8 @@ def _blocked_pair(
             "region: expected at least 2 pixels inside whole blocks, "
             f"found {used_a.size}; choose smaller blocks or a larger region"
         )
-    centres = (float(used.mean(dtype=np.float64)) for used in (used_a, used_b))
-    return _BlockedPair(cut_a, cut_b, weight, *centres)
+    centre_a, centre_b = (float(used.mean(dtype=np.float64)) for used in (used_a, used_b))
+    return _BlockedPair(cut_a, cut_b, weight, centre_a, centre_b, *_block_sums(cut_b, centre_b))
 
 
 def _countable(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -359,7 +361,9 @@ def _null_batches(
         while left or waiting:
             while left and len(waiting) <= n_threads:
                 size = min(_BATCH, left)
-                drawn = np.stack([rng.permutation(sample.n_blocks) for _ in range(size)])
+                drawn = np.empty((size, sample.n_blocks), dtype=np.int64)
+                for row in drawn:
+                    row[:] = rng.permutation(sample.n_blocks)
                 waiting.append(pool.submit(_correlations, sample, drawn))
                 left -= size
             yield waiting.pop(0).result()
@@ -369,9 +373,17 @@ def _correlations(sample: _BlockedPair, permutations: npt.NDArray[np.int64]) -> 
     """Pearson's r of a with b's blocks in each of the orders, shape (n,)."""
     if sample.weight is None:
         sums = _sums_of_whole(sample.a, sample.b, permutations, sample.centre_a, sample.centre_b)
+        sums[2], sums[3] = sample.sum_b.sum(), sample.square_b.sum()
     else:
         sums = _sums_under_mask(
-            sample.a, sample.b, sample.weight, permutations, sample.centre_a, sample.centre_b
+            sample.a,
+            sample.b,
+            sample.weight,
+            permutations,
+            sample.centre_a,
+            sample.centre_b,
+            sample.sum_b,
+            sample.square_b,
         )
     a, aa, b, bb, ab = sums
     n = sample.n_pixels
@@ -383,21 +395,33 @@ def _correlations(sample: _BlockedPair, permutations: npt.NDArray[np.int64]) -> 
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+def _block_sums(b, centre):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Sum and sum of squares of each block, about the centre."""
+    n_blocks, size = b.shape
+    sums, squares = np.zeros(n_blocks), np.zeros(n_blocks)
+    for k in range(n_blocks):
+        total, square = 0.0, 0.0
+        for x in range(size):
+            value = np.float64(b[k, x]) - centre
+            total += value
+            square += value * value
+        sums[k], squares[k] = total, square
+    return sums, squares
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
 def _sums_of_whole(a, b, permutations, centre_a, centre_b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Σa, Σa², Σb, Σb², Σab of every permutation; only Σab depends on it."""
+    """Σa, Σa² and Σab of every permutation (rows 0, 1, 4); only Σab depends on it."""
     n_permutations, n_blocks = permutations.shape
     size = a.shape[1]
     sums = np.zeros((5, n_permutations))
-    total_a, total_aa, total_b, total_bb = 0.0, 0.0, 0.0, 0.0
+    total_a, total_aa = 0.0, 0.0
     centred = np.empty(size)
     for k in range(n_blocks):
         for x in range(size):
             centred[x] = np.float64(a[k, x]) - centre_a
             total_a += centred[x]
             total_aa += centred[x] * centred[x]
-            value_b = np.float64(b[k, x]) - centre_b
-            total_b += value_b
-            total_bb += value_b * value_b
         for i in range(n_permutations):
             block_b = b[permutations[i, k]]
             dot = 0.0
@@ -405,22 +429,16 @@ def _sums_of_whole(a, b, permutations, centre_a, centre_b):  # type: ignore[no-u
                 dot += centred[x] * np.float64(block_b[x])
             sums[4, i] += dot
     for i in range(n_permutations):
-        sums[0, i], sums[1, i], sums[2, i], sums[3, i] = total_a, total_aa, total_b, total_bb
+        sums[0, i], sums[1, i] = total_a, total_aa
         sums[4, i] -= centre_b * total_a
     return sums
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
-def _sums_under_mask(a, b, weight, permutations, centre_a, centre_b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sums_under_mask(a, b, weight, permutations, centre_a, centre_b, sum_b, square_b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Σa, Σa², Σb, Σb², Σab over the mask's pixels, for every permutation of b's blocks."""
     n_permutations, n_blocks = permutations.shape
     size = a.shape[1]
-    block_b_sum, block_b_square = np.zeros(n_blocks), np.zeros(n_blocks)
-    for k in range(n_blocks):
-        for x in range(size):
-            value = np.float64(b[k, x]) - centre_b
-            block_b_sum[k] += value
-            block_b_square[k] += value * value
     sums = np.zeros((5, n_permutations))
     total_a, total_aa = 0.0, 0.0
     centred, inside = np.empty(size), np.empty(size)
@@ -443,7 +461,7 @@ def _sums_under_mask(a, b, weight, permutations, centre_a, centre_b):  # type: i
                 for x in range(size):
                     dot += centred[x] * np.float64(block_b[x])
                 dot -= centre_b * block_a
-                total_b, total_bb = block_b_sum[source], block_b_square[source]
+                total_b, total_bb = sum_b[source], square_b[source]
             else:
                 for x in range(size):
                     value = (np.float64(block_b[x]) - centre_b) * inside[x]
