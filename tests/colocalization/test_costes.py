@@ -227,3 +227,20 @@ def test_refused_options():
     wide = np.array([0.0, 1e7, 3e7])
     with pytest.raises(InputError, match="rescale"):
         costes_threshold(wide, wide / 2 + [0, 1, 2], stepper="costes", compat="coloc2")
+
+
+def test_correlation_of_exactly_zero_steps_down():
+    # Below the first candidate (a < 8) the covariance is exactly zero.
+    a = np.array([0, 0, 6, 6, 16, 15, 14, 13], dtype=np.uint8)
+    b = np.array([1, 4, 1, 4, 10, 9, 9, 8], dtype=np.uint8)
+    slope, _ = costes_regression(a, b)
+    assert slope < 1
+    assert np.cov(a[:4], b[:4])[0, 1] == 0
+    t_a, _ = costes_threshold(a, b)
+    assert t_a < 8
+
+
+def test_byte_order_of_the_file_does_not_matter():
+    a, b = stained("u2")
+    swapped = costes_threshold(a.astype(">u2"), b.astype(">u2"))
+    assert swapped == costes_threshold(a, b)

@@ -168,3 +168,12 @@ def test_bad_pixels_and_shapes():
     with pytest.raises(AxisMismatchError, match="chunk"):
         stream_pairwise(b, b, metrics=("pcc",), chunk=(3, 3))
     assert stream_pairwise(b, b, metrics=("pcc",), label_mask=np.zeros(b.shape, int)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(3, 9))
+def test_pixels_that_stop_correlating_exactly_are_decided_alike(seed, size):
+    rng = np.random.default_rng(seed)
+    a = rng.integers(0, 8, (2, size, size)).astype("u1")
+    b = (a // 2 + rng.integers(0, 5, a.shape)).astype("u1")
+    compare(a, b, None, chunk=(1, 2, size), metrics=("mcc",))

@@ -177,15 +177,18 @@ def bisect(
     if not slope > 0:
         return _NAN, _NAN
     m = moments
+    # Sums about a whole number are exact for integers, so that r = 0 is not mistaken for less.
+    whole = x.dtype.kind in "iu"
+    mean_a, mean_b = (round(k) if whole else k for k in (m.mean_a, m.mean_b))
     if slope < 1:
         t_a, t_b = _bisect(
             x.copy(), y.copy(), slope, intercept, True,
-            m.min_a, m.max_a, m.min_b, m.max_b, m.mean_a, m.mean_b, max_iter,
+            m.min_a, m.max_a, m.min_b, m.max_b, float(mean_a), float(mean_b), max_iter,
         )  # fmt: skip
         return float(t_a), float(t_b)
     t_b, t_a = _bisect(
         y.copy(), x.copy(), slope, intercept, False,
-        m.min_b, m.max_b, m.min_a, m.max_a, m.mean_b, m.mean_a, max_iter,
+        m.min_b, m.max_b, m.min_a, m.max_a, float(mean_b), float(mean_a), max_iter,
     )  # fmt: skip
     return float(t_a), float(t_b)
 
@@ -213,12 +216,11 @@ def bisect_levels(tally: LevelTally, moments: PairMoments) -> tuple[float, float
     slope, intercept = line_of(moments)
     m, along_a = moments, tally.line.along_a
     low, high = (m.min_a, m.max_a) if along_a else (m.min_b, m.max_b)
-    _, r = tally.below()
     threshold = 0.5 * (high + low)
     step = abs(high - threshold)
     at = jump = _GRID // 2
     while step >= (high - low) * _RELATIVE_STEP:
-        up = np.isnan(r[at]) or r[at] < 0
+        up = tally.falls_below(at)
         step *= 0.5
         jump //= 2
         threshold += step if up else -step
@@ -287,7 +289,7 @@ def _bisect(
         total = n + m
         step *= 0.5
         varied = total >= 2 and lu < hu and lv < hv
-        if not varied or (suv + puv) - (su + pu) * (sv + pv) / total < 0:
+        if not varied or total * (suv + puv) < (su + pu) * (sv + pv):
             threshold += step
             n, su, sv, suv = total, su + pu, sv + pv, suv + puv
             low_u, low_v, high_u, high_v = lu, lv, hu, hv

@@ -88,10 +88,15 @@ class LevelTally:
             and line.u[0] == low_u
             and line.u[-1] == high_u
         )
+        self._exact = dtype.kind in "iu" and span * span * m.n < _EXACT
         slots = line.u.size + 1
+        # Where equal thresholds begin.
+        self._first_u = np.searchsorted(line.u, line.u, side="left")
+        self._first_v = np.searchsorted(line.v, line.v, side="left")
+        if self._exact:
+            self._shift_u, self._shift_v = round(means[0]), round(means[1])
         if self._tabled:
             self._low_u, self._low_v = int(low_u), int(low_v)
-            self._shift_u, self._shift_v = round(means[0]), round(means[1])
             values = np.arange(self._low_v, int(high_v) + 1)
             self._exit_of_v = np.searchsorted(line.v, values, side="right").astype(np.int32)
             self._sums: NDArray[Any] = np.zeros((slots, 6), np.int64)
@@ -99,10 +104,7 @@ class LevelTally:
             self._v_by_u: NDArray[Any] = np.zeros(line.u.size, np.int64)
             self._range: FloatArray | None = None
         else:
-            # Where equal thresholds begin.
-            self._first_u = np.searchsorted(line.u, line.u, side="left")
-            self._first_v = np.searchsorted(line.v, line.v, side="left")
-            self._sums = np.zeros((slots, 6), np.float64)
+            self._sums = np.zeros((slots, 6), np.int64 if self._exact else np.float64)
             self._u_by_v, self._v_by_u = np.zeros(slots), np.zeros(slots)
             self._range = np.tile([np.inf, -np.inf, np.inf, -np.inf], (slots, 1))
 
@@ -120,7 +122,7 @@ class LevelTally:
         else:
             parts = [self._tally(u[span], v[span]) for span in spans]
         for sums, u_by_v, v_by_u, reach in parts:
-            if self._tabled:
+            if self._exact:
                 self._sums += sums
             else:
                 _merge_rows(self._sums, sums)
@@ -142,6 +144,12 @@ class LevelTally:
             )  # fmt: skip
             return sums, u_by_v, v_by_u, None
         reach = np.tile([np.inf, -np.inf, np.inf, -np.inf], (sums.shape[0], 1))
+        if self._exact:
+            _tally_integers(
+                u, v, self._shift_u, self._shift_v, self.line.u, self.line.v,
+                self._first_u, self._first_v, sums, reach, u_by_v, v_by_u,
+            )  # fmt: skip
+            return sums, u_by_v, v_by_u, reach
         _tally_real(
             u, v, self.line.u, self.line.v, self._first_u, self._first_v,
             sums, reach, u_by_v, v_by_u,
@@ -150,7 +158,7 @@ class LevelTally:
 
     def _rows(self) -> FloatArray:
         """Moments by exit level: n, two means, two sums of squares and one of products."""
-        return np.asarray(_rows_of_sums(self._sums)) if self._tabled else self._sums
+        return np.asarray(_rows_of_sums(self._sums)) if self._exact else self._sums
 
     def below(self) -> tuple[NDArray[np.int64], FloatArray]:
         """Number of pixels, and their Pearson's r, below each level."""
@@ -158,6 +166,15 @@ class LevelTally:
         if self._range is not None:
             r[_constant(self._range[:-1])] = np.nan
         return n, r
+
+    def falls_below(self, k: int) -> bool:
+        """Whether r below level k is negative or undefined; exact for integers."""
+        if not self._exact:
+            r = self.below()[1][k]
+            return bool(np.isnan(r) or r < 0)
+        n, su, sv, uu, vv, uv = (int(total) for total in self._sums[: k + 1].sum(axis=0))
+        varied = n * uu > su * su and n * vv > sv * sv
+        return not varied or n * uv < su * sv
 
     def above(self) -> FloatArray:
         """Pearson's r of the pixels above each level."""
@@ -214,6 +231,58 @@ def _tally_whole(
 
 
 @njit(cache=True, nogil=True)
+def _exits(
+    p: float,
+    q: float,
+    thresholds_u: FloatArray,
+    thresholds_v: FloatArray,
+    first_u: NDArray[np.int64],
+    first_v: NDArray[np.int64],
+) -> tuple[Any, Any, Any]:
+    """Levels a pixel is not below; levels it is strictly above in u; and in v."""
+    exit_u = np.searchsorted(thresholds_u, p, side="right")
+    exit_v = np.searchsorted(thresholds_v, q, side="right")
+    slot = min(exit_u, exit_v)
+    # A pixel that equals a threshold is not strictly above it.
+    if exit_u > 0 and thresholds_u[exit_u - 1] == p:
+        exit_u = first_u[exit_u - 1]
+    if exit_v > 0 and thresholds_v[exit_v - 1] == q:
+        exit_v = first_v[exit_v - 1]
+    return slot, exit_u, exit_v
+
+
+@njit(cache=True, nogil=True)
+def _tally_integers(
+    u: Pixels,
+    v: Pixels,
+    shift_u: int,
+    shift_v: int,
+    thresholds_u: FloatArray,
+    thresholds_v: FloatArray,
+    first_u: NDArray[np.int64],
+    first_v: NDArray[np.int64],
+    sums: NDArray[np.int64],
+    reach: FloatArray,
+    u_by_v: FloatArray,
+    v_by_u: FloatArray,
+) -> None:
+    for i in range(u.size):
+        p, q = float(u[i]), float(v[i])
+        slot, exit_u, exit_v = _exits(p, q, thresholds_u, thresholds_v, first_u, first_v)
+        u_by_v[exit_v] += p
+        v_by_u[exit_u] += q
+        reach[slot, 0], reach[slot, 1] = min(reach[slot, 0], p), max(reach[slot, 1], p)
+        reach[slot, 2], reach[slot, 3] = min(reach[slot, 2], q), max(reach[slot, 3], q)
+        du, dv = np.int64(u[i]) - shift_u, np.int64(v[i]) - shift_v
+        sums[slot, 0] += 1
+        sums[slot, 1] += du
+        sums[slot, 2] += dv
+        sums[slot, 3] += du * du
+        sums[slot, 4] += dv * dv
+        sums[slot, 5] += du * dv
+
+
+@njit(cache=True, nogil=True)
 def _tally_real(
     u: Pixels,
     v: Pixels,
@@ -228,14 +297,7 @@ def _tally_real(
 ) -> None:
     for i in range(u.size):
         p, q = float(u[i]), float(v[i])
-        exit_u = np.searchsorted(thresholds_u, p, side="right")
-        exit_v = np.searchsorted(thresholds_v, q, side="right")
-        slot = min(exit_u, exit_v)
-        # A pixel that equals a threshold is not strictly above it.
-        if exit_u > 0 and thresholds_u[exit_u - 1] == p:
-            exit_u = first_u[exit_u - 1]
-        if exit_v > 0 and thresholds_v[exit_v - 1] == q:
-            exit_v = first_v[exit_v - 1]
+        slot, exit_u, exit_v = _exits(p, q, thresholds_u, thresholds_v, first_u, first_v)
         u_by_v[exit_v] += p
         v_by_u[exit_u] += q
         reach[slot, 0], reach[slot, 1] = min(reach[slot, 0], p), max(reach[slot, 1], p)

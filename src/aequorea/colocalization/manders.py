@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -263,8 +264,8 @@ def overlap_of(moments: PairMoments) -> tuple[float, float, float]:
     if not moments.n or moments.min_a < 0 or moments.min_b < 0:
         return _NAN, _NAN, _NAN
     aa, bb, ab = moments.raw
-    r = ab / np.sqrt(aa) / np.sqrt(bb) if aa > 0 and bb > 0 else _NAN
-    return float(r), _ratio(ab, aa), _ratio(ab, bb)
+    r = ab / math.sqrt(aa) / math.sqrt(bb) if aa > 0 and bb > 0 else _NAN
+    return r, _ratio(ab, aa), _ratio(ab, bb)
 
 
 def overlap_above(

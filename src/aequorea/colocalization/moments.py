@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,8 @@ class PairMoments:
         """Pearson's r; NaN where undefined."""
         if not (self.varied and self.saa > 0 and self.sbb > 0):
             return float("nan")
-        r = self.sab / np.sqrt(self.saa) / np.sqrt(self.sbb)
-        return float(min(1.0, max(-1.0, r)))
+        r = self.sab / math.sqrt(self.saa) / math.sqrt(self.sbb)
+        return min(1.0, max(-1.0, r)) if math.isfinite(r) else float("nan")
 
     @property
     def raw(self) -> tuple[float, float, float]:

@@ -161,7 +161,7 @@ def label_image(
         raise InputError(
             f"labels must be 0 (background) or positive, found {int(labels.min())}; relabel them"
         )
-    return labels.astype(np.int64, copy=False) if whole_floats else labels
+    return labels.astype(np.int64 if whole_floats else labels.dtype.newbyteorder("="), copy=False)
 
 
 def channel_pair(a: ArrayLike, b: ArrayLike) -> tuple[Pixels, Pixels]:
