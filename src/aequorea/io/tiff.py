@@ -72,9 +72,9 @@ class TiffReader:
                 names = _scene_names(series)
                 number = scene_index(names, scene, path)
                 one = series[number]
-                letters, shape = one.get_axes(squeeze=False), one.get_shape(squeeze=False)
+                letters, shape = _layout(one)
                 _check_complete(one, path)
-                data = _pixels(file, tif.series.index(one), one)
+                data = _pixels(file, one, list(tif.series).index(one))
                 _judge(path, remarks)
                 facts = _facts(tif, one, number, path)
                 lossy = {"lossy": True} if int(one.keyframe.compression) in _LOSSY else {}
@@ -176,8 +176,8 @@ def _page_pixels(page: Any) -> NDArray[Any]:
         handle.close()
 
 
-def _pixels(file: _SharedTiff, index: int, series: Any) -> LazyArray:
-    shape = tuple(int(n) for n in series.get_shape(squeeze=False))
+def _pixels(file: _SharedTiff, series: Any, number: int) -> LazyArray:
+    _, shape = _layout(series)
     if series.dataoffset is not None and not series.is_multifile and series.transform is None:
         stored = np.dtype(series.keyframe.parent.byteorder + series.dtype.char)
         if series.dtype.kind in "uif":
@@ -186,7 +186,7 @@ def _pixels(file: _SharedTiff, index: int, series: Any) -> LazyArray:
     for split in range(len(shape), -1, -1):
         fits = math.prod(shape[split:]) == page_size and math.prod(shape[:split]) == len(series)
         if fits and series.transform is None:
-            planes = _TiffPlanes(file, index, shape[split:])
+            planes = _TiffPlanes(file, number, shape[split:])
             return PlaneArray(shape, series.dtype, len(shape) - split, planes)
     raise FileFormatError(
         f"{file.path}: {len(series)} pages of {tuple(series.keyframe.shape)} do not make "
@@ -202,6 +202,15 @@ def _image_series(tif: tifffile.TiffFile, path: Path) -> list[Any]:
     return kept
 
 
+def _layout(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Letters and sizes of all axes of a series, those of size 1 too."""
+    if hasattr(series, "get_axes"):  # older versions leave out axes of size 1 otherwise
+        axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    else:
+        axes, shape = series.axes, series.shape
+    return str(axes), tuple(int(n) for n in shape)
+
+
 def _scene_names(series: Sequence[Any]) -> tuple[str, ...]:
     names = [str(s.name or k) for k, s in enumerate(series)]
     return tuple(names) if len(set(names)) == len(names) else tuple(map(str, range(len(names))))
@@ -211,7 +220,7 @@ def _check_complete(series: Any, path: Path) -> None:
     offset = series.dataoffset
     if offset is None or series.is_multifile:
         return
-    needed = int(offset) + math.prod(series.get_shape(squeeze=False)) * series.dtype.itemsize
+    needed = int(offset) + math.prod(_layout(series)[1]) * series.dtype.itemsize
     size = path.stat().st_size
     if size < needed:
         raise FileFormatError(
@@ -252,7 +261,7 @@ def _from_ome(images: Sequence[OmeImage], series: Any, number: int) -> TiffMetad
 
 def _from_imagej(tif: tifffile.TiffFile, series: Any) -> TiffMetadata:
     told = dict(tif.imagej_metadata or {})
-    sizes = dict(zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True))
+    sizes = dict(zip(*_layout(series), strict=True))
     spacing = _scaled_resolution(series.keyframe, _text(told.get("unit")))
     unit_um = length_in_um(_text(told.get("unit")))
     if sizes.get("Z", 1) > 1:
@@ -309,7 +318,7 @@ def _from_tags(series: Any, path: Path) -> TiffMetadata:
     told = _shaped_json(page.description)
     spacing = _scaled_resolution(page, _text(told.get("unit")))
     unit_um = length_in_um(_text(told.get("unit")))
-    if "Z" in series.get_axes(squeeze=False):
+    if "Z" in _layout(series)[0]:
         spacing["z"] = spacing_or_none(told.get("spacing"), unit_um)
     return TiffMetadata(spacing, _sample_names(series), None, {"format": "TIFF"})
 
@@ -336,7 +345,7 @@ def _scaled_resolution(page: Any, unit: str | None) -> dict[str, float | None]:
 
 
 def _sample_names(series: Any) -> tuple[str, ...]:
-    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    axes, shape = _layout(series)
     if "S" not in axes or series.keyframe.photometric not in (_RGB, _YCBCR):
         return ()
     return SAMPLE_NAMES.get(shape[axes.index("S")], ())
