@@ -27,7 +27,7 @@ def test_the_index_leads_to_each_report_and_shows_truth_beside_measurement(tmp_p
     assert "data:image/png;base64,iVBORw0KGgo=" in text
     assert ">0.600<" in text
     assert ">0.612<" in text
-    assert ">0.012<" in text
+    assert ">0.0120<" in text
     assert [p.name for p in tmp_path.iterdir()] == ["index.html"]
 
 

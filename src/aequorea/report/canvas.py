@@ -69,8 +69,8 @@ def add_legend(axes: Axes, *, loc: LegendPlace = "best", above: int = 0) -> None
         return
     look: dict[str, Any] = {"fontsize": _FONT_PT - 0.5, "handlelength": 1.6, "edgecolor": "none"}
     if above:
-        legend = axes.legend(
-            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=above, borderpad=0.2, **look
+        legend = axes.get_figure(root=True).legend(  # type: ignore[union-attr]
+            *axes.get_legend_handles_labels(), loc="outside upper left", ncols=above, **look
         )
     else:
         legend = axes.legend(loc=loc, framealpha=0.88, **look)

@@ -208,12 +208,17 @@ def _methods(run: RunContents, image: StoredImage, sections: Sequence[PairSectio
         version=_version(run.record),
         calibration=_calibration(image),
         backgrounds=[(str(r["channel"]), float(r["value"])) for r in _records(background)],
-        nulls=list(dict.fromkeys(tests["hypothesis"])) if "hypothesis" in tests else [],
+        nulls=_hypotheses(tests),
+        object_nulls=_hypotheses(run.table("object_distances")),
         objects=len(run.table("objects")) > 0,
-        distances=len(run.table("object_pairs")) > 0 or len(run.table("object_distances")) > 0,
+        distances=len(run.table("object_distances")) > 0,
         scrambled=len(run.table("scramble")) > 0,
         has_ica=bool(sections),
     )
+
+
+def _hypotheses(table: pd.DataFrame) -> list[str]:
+    return [h for h in dict.fromkeys(table.get("hypothesis", ())) if isinstance(h, str) and h]
 
 
 def _parameters(record: Any) -> list[tuple[str, str, str]]:

@@ -29,7 +29,7 @@ _HEADINGS = {
     "p_fdr": "q (FDR)",
     "n_effective": "effective n",
     "distance_um": "distance (µm)",
-    "n_draws": "independent draws",
+    "n_draws": "indep. draws",
     "n_objects_a": "objects A",
     "n_objects_b": "objects B",
     "n_matched": "partners",
@@ -59,6 +59,7 @@ _COEFFICIENTS = {
     "frac_overlap_a", "frac_overlap_b", "frac_coincident_a", "frac_coincident_b",
     "frac_matched_a", "frac_matched_b",
 }  # fmt: skip
+_PAIR = ("channel_a", "channel_b")
 _UNITS = {"_um": "µm", "_px": "px", "_s": "s"}
 
 
@@ -113,7 +114,8 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
     frame : DataFrame
     columns : sequence of str
         Those that exist are shown, in this order; columns without any value are left out, and
-        so is ``frame`` where there is only one. The column ``reason`` becomes notes below.
+        so are ``frame`` and the pair of channels where there is only one. The column ``reason``
+        becomes notes below.
     file : str
         Where the whole table is.
 
@@ -123,6 +125,8 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
         The first 200 rows.
     """
     shown = [c for c in columns if c in frame and _worth_showing(frame[c])]
+    if set(_PAIR) <= set(shown) and len(frame[[*_PAIR]].drop_duplicates()) == 1:
+        shown = [c for c in shown if c not in _PAIR]
     numeric = {c: pd.api.types.is_numeric_dtype(frame[c]) for c in shown}
     marks: dict[str, str] = {}
     rows = []

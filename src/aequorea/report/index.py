@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aequorea import __version__
+from aequorea.report.numbers import number
 from aequorea.report.page import render_page, write_atomically
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Comparison:
     def error(self) -> float:
         """Measured minus truth."""
         return self.measured - self.truth
+
+    def shown(self, value: float) -> str:
+        """A value rounded for reading; counts stay whole."""
+        whole = float(self.truth).is_integer() and float(self.measured).is_integer()
+        return number(int(value) if whole else value)
 
 
 @dataclass(frozen=True, kw_only=True)

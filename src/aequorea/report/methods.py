@@ -29,6 +29,11 @@ _METRICS = {
     "m2": "the thresholded Manders' coefficient M2",
     "icq": "Li's intensity correlation quotient",
 }
+_ALTERNATIVES = {
+    "greater": "more alignment than chance gives (one-sided)",
+    "less": "less alignment than chance gives (one-sided)",
+    "two-sided": "more or less alignment than chance gives (two-sided)",
+}
 _COMPAT = {
     "coloc2": ("Definitions followed Fiji's Coloc 2 where programs differ", "schindelin2012"),
     "jacop": ("Definitions followed JACoP where programs differ", "bolte2006"),
@@ -78,6 +83,7 @@ def methods_of(
     calibration: str,
     backgrounds: Sequence[tuple[str, float]],
     nulls: Sequence[str],
+    object_nulls: Sequence[str],
     objects: bool,
     distances: bool,
     scrambled: bool,
@@ -94,8 +100,8 @@ def methods_of(
     calibration : str
         Such as ``"z 0.646 µm, y 0.328 µm, x 0.328 µm"``.
     backgrounds : sequence of (channel, grey level)
-    nulls : sequence of str
-        Each null in words.
+    nulls, object_nulls : sequence of str
+        Each null of the pixels and of the objects in words.
     objects, distances, scrambled, has_ica : bool
         Whether these parts are among the results.
 
@@ -110,7 +116,7 @@ def methods_of(
     _say_significance(text, parameters, nulls)
     _say_diagnostics(text, parameters, scrambled=scrambled)
     if objects:
-        _say_objects(text, parameters, distances=distances)
+        _say_objects(text, parameters, object_nulls, distances=distances)
     text.say(f"Random numbers were drawn with seed {parameters.get('seed')}")
     return text
 
@@ -149,6 +155,8 @@ def _say_pixels(text: MethodsText, parameters: Mapping[str, Any], *, has_ica: bo
     method = str(parameters.get("pixel.threshold"))
     paper = THRESHOLD_PAPERS.get(method)
     given = ""
+    if method == "costes" and parameters.get("pixel.stepper"):
+        given = f" ({parameters['pixel.stepper']} stepper)"
     if method == "manual":
         values = parameters.get("pixel.threshold_value") or ()
         given = f" ({', '.join(_given(v) for v in values)} grey levels)"
@@ -197,6 +205,9 @@ def _say_significance(
         "follows from the autocorrelation of both channels",
         "clifford1989",
     )
+    side = _ALTERNATIVES.get(str(parameters.get("significance.alternative")))
+    if side:
+        text.say(f"The test asked for {side}")
     text.say(
         "P-values are (k + 1)/(n + 1) for k of n independent draws at least as extreme",
         "phipson2010",
@@ -226,7 +237,13 @@ def _say_diagnostics(text: MethodsText, parameters: Mapping[str, Any], *, scramb
         )
 
 
-def _say_objects(text: MethodsText, parameters: Mapping[str, Any], *, distances: bool) -> None:
+def _say_objects(
+    text: MethodsText,
+    parameters: Mapping[str, Any],
+    object_nulls: Sequence[str],
+    *,
+    distances: bool,
+) -> None:
     method = str(parameters.get("objects.object_threshold"))
     paper = THRESHOLD_PAPERS.get(method)
     text.say(
@@ -243,6 +260,7 @@ def _say_objects(text: MethodsText, parameters: Mapping[str, Any], *, distances:
         f"{_given(parameters.get('objects.match_distance_um'))} µm; the fraction of objects "
         "within every distance up to "
         f"{_given(parameters.get('objects.max_distance_um'))} µm of the other channel was compared "
-        f"with {number(parameters.get('objects.n_reshuffles'))} random placements of the objects "
-        "inside their region"
+        f"with {number(parameters.get('objects.n_reshuffles'))} draws of its null hypothesis"
     )
+    for null in object_nulls:
+        text.say(f"The null hypothesis for objects was: {null.rstrip('.')}")

@@ -43,7 +43,7 @@ def number(value: Any, digits: int = 3) -> str:
     size = math.floor(math.log10(abs(number_)))
     if size < -3 or size >= 6:
         return _signed(f"{number_ / 10.0**size:.{min(digits, 2) - 1}f}×10{_superscript(size)}")
-    return _signed(f"{number_:.{max(0, digits - 1 - size)}f}")
+    return _signed(f"{number_:,.{max(0, digits - 1 - size)}f}".replace(",", "\u202f"))
 
 
 def fixed(value: Any, decimals: int = 3) -> str:

@@ -12,7 +12,7 @@ from aequorea.report import pictures, plots
 from aequorea.report.canvas import PIXELS_DPI, Picture, to_picture
 from aequorea.report.headline import METRIC_NAMES, Headline, floor_of, headline_of, significant
 from aequorea.report.methods import threshold_name
-from aequorea.report.numbers import number
+from aequorea.report.numbers import number, p_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -384,9 +384,22 @@ def _draw_fractions(pair: _Pair, section: PairSection, rows: pd.DataFrame) -> No
     section.plates["within"] = Plate(
         to_picture(figure, "Fraction of objects within a distance of the other channel"),
         "How near is near?",
-        f"{pair.where}Share of objects that have one of the other channel within d, and the same "
-        "for objects placed at random in the region.",
+        f"{pair.where}Share of objects that have one of the other channel within d, and what "
+        f"chance would give. {_object_tests(rows)}",
     )
+
+
+def _object_tests(rows: pd.DataFrame) -> str:
+    """The test of each whole curve, and the null in words."""
+    first = _records(rows.drop_duplicates("channel"))
+    tests = [
+        f"{row['channel']} p {p_value(row['p_curve'])}"
+        for row in first
+        if math.isfinite(row["p_curve"])
+    ]
+    if not tests:
+        return ""
+    return f"Over all distances: {', '.join(tests)}. Null hypothesis: {first[0]['hypothesis']}"
 
 
 def _threshold_words(pair: _Pair) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CONTRAST_PERCENT = (0.5, 99.7)
 _PANEL_PX = 760
 _MOST_IDS = 80
+_DENSE = 0.1
 _GREEN_RGB = np.array([0.0, 1.0, 0.0])
 _MAGENTA_RGB = np.array([1.0, 0.0, 1.0])
 _YELLOW_RGB = np.array([1.0, 0.85, 0.2])
@@ -119,8 +120,10 @@ def outlines(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _drawn(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Outlines at printed size, two pixels wide so that they are seen."""
+    """Outlines at printed size, two pixels wide so that they are seen, unless they are dense."""
     edge = outlines(labels)
+    if edge.mean() > _DENSE:
+        return edge
     wide = edge.copy()
     wide[1:] |= edge[:-1]
     wide[:, 1:] |= edge[:, :-1]

@@ -81,11 +81,11 @@ def cytofluorogram(
         bar.outline.set_visible(False)
     faint = max(0.25, 1.0 / max(1, len(lines)) ** 0.5)
     for k, (slope, intercept) in enumerate(_finite(lines)):
-        label = "orthogonal regression" + _each(len(lines))
+        label = "regression" + _each(len(lines))
         axes.plot(a[[0, -1]], slope * a[[0, -1]] + intercept, color=WARN, lw=1.2, alpha=faint,
                   label=None if k else label)  # fmt: skip
     for k, (ta, tb) in enumerate(_finite(thresholds)):
-        label = "thresholds" + _each(len(thresholds))
+        label = "thresholds"
         axes.axvline(ta, color=INK, lw=1.0, ls=(0, (4, 2)), alpha=faint, label=None if k else label)
         axes.axhline(tb, color=INK, lw=1.0, ls=(0, (4, 2)), alpha=faint)
     add_legend(axes, above=2)
@@ -167,7 +167,7 @@ def null_distribution(
         bins = min(50, max(10, round(values.size**0.5)))
         low, high = np.percentile(values, [2.5, 97.5])
         axes.axvspan(low, high, color=WASH, zorder=0, label="95 % of the null")
-        axes.hist(values, bins=bins, color="#9db3ba", edgecolor="white", linewidth=0.4)
+        axes.hist(values, bins=bins, color="#9db3ba", histtype="stepfilled")
     if math.isfinite(expected):
         axes.axvline(expected, color=SOFT, lw=1.1, ls=(0, (2, 2)),
                      label=f"expected {fixed(expected)}")  # fmt: skip
@@ -229,7 +229,7 @@ def fraction_within(
     Parameters
     ----------
     groups : sequence of (name, (distance, observed, expected, low, high))
-        One panel each; ``low`` and ``high`` bound the null's envelope.
+        One panel each; ``low`` and ``high`` bound the null's global 95 % envelope.
     unit : str
     cutoff : float, optional
         Distance up to which two objects are called partners.
@@ -241,7 +241,7 @@ def fraction_within(
     ):
         d = np.asarray(distance, dtype=np.float64)
         plain_axes(axes, xlabel=f"distance d ({unit})", ylabel="fraction within d", title=name)
-        axes.fill_between(d, low, high, color="#dbe4e7", lw=0, label="null, 95 % at each d")
+        axes.fill_between(d, low, high, color="#dbe4e7", lw=0, label="null, 95 % global envelope")
         axes.plot(d, expected, color=SOFT, lw=1.1, ls=(0, (2, 2)), label="expected by chance")
         axes.plot(d, observed, color=color, lw=1.8, label="observed")
         if cutoff is not None:
