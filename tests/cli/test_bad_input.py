@@ -106,6 +106,19 @@ def test_a_constant_channel_is_a_reason_not_a_failure(aequorea, files, tmp_path)
     assert aequorea("verify", tmp_path / "run").returncode == 0
 
 
+def test_distances_need_a_pixel_size_only_if_somebody_chose_them(files, tmp_path, capsys):
+    command = ["coloc", str(files / "uncalibrated.ome.tif"), "--null", "none"]
+    assert run([*command, "--out", str(tmp_path / "a"), "--match-distance-um", "0.5"]) == 2
+    refused_in_one_line(capsys.readouterr().err, "give it with --spacing-um z,y,x")
+    config = tmp_path / "all.toml"
+    assert run(["coloc", "--write-config", str(config)]) == 0
+    assert run([*command, "--out", str(tmp_path / "b"), "--config", str(config)]) == 0
+    assert "are left out" in capsys.readouterr().err
+    spaced = ["--spacing-um", "0.1,0.1", "--match-distance-um", "0.5"]
+    assert run([*command, "--out", str(tmp_path / "c"), *spaced]) == 0
+    assert not (tmp_path / "a").exists()
+
+
 def test_the_second_run_changes_nothing(aequorea, files, tmp_path):
     command = ("coloc", files / "good.ome.tif", *QUICK, "--out", tmp_path / "run")
     assert aequorea(*command).returncode == 0

@@ -137,6 +137,28 @@ def test_regions_that_do_not_fit(save, stack, tmp_path):
         open_stains([image], ColocalizationParameters(landmarks=empty))
 
 
+def test_imagej_rois_keep_their_names(save, stack, tmp_path):
+    roifile = pytest.importorskip("roifile")
+    path = tmp_path / "RoiSet.zip"
+    outlines = {"soma": [[0, 0], [3, 0], [3, 3], [0, 3]], "axon": [[4, 2], [6, 2], [6, 5], [4, 5]]}
+    rois = [roifile.ImagejRoi.frompoints(p, name=n) for n, p in outlines.items()]
+    roifile.roiwrite(path, rois)
+    image = save("a.ome.tif", stack, "czyx")
+    stains = open_stains([image], ColocalizationParameters(regions=path))
+    assert stains.region_names == {1: "soma", 2: "axon"}
+    assert (stains.regions == 1).sum() == 3 * 9
+    assert (stains.regions == 2).sum() == 3 * 6
+
+
+def test_labels_of_an_ome_zarr_are_regions(tmp_path, stack):
+    path = tmp_path / "a.ome.zarr"
+    labels = np.zeros((3, 5, 6), np.uint8)
+    labels[:, 2:] = 3
+    aequorea.save(Image(data=stack, axes="czyx"), path, labels={"cells": labels})
+    parameters = ColocalizationParameters(regions=path / "labels" / "cells")
+    assert np.array_equal(open_stains([path], parameters).regions, labels)
+
+
 def test_fit_labels_takes_time_or_leaves_it():
     labels = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     assert fit_labels(labels, (3, 4, 5), 2, what="r").shape == (2, 3, 4, 5)

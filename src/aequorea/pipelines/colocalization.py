@@ -8,24 +8,26 @@ words, finds objects and their distances, and writes a page. The directory it fi
 ``region`` (0 is the whole image), ``region_name`` and, where pairs are compared, ``channel_a``
 and ``channel_b``; ``reason`` says why a value is NaN:
 
-=================  ================================================================================
+=================  ==================================================================
 table              rows
-=================  ================================================================================
+=================  ==================================================================
 background         channel: ``method``, ``value`` subtracted, ``clipped_fraction``
 checks             finding about the input: ``severity``, ``check``, ``message``
 pixel              region × frame × pair (× slice): thresholds and all pixel metrics
-curves             threshold level: ``threshold_a``, ``threshold_b``, ``r_below``, ``m1``, ``m2``
-significance       test: ``metric``, ``observed``, ``expected``, ``p_value``, ``p_fdr``, …
+curves             level of the regression line: thresholds, ``r_below``, ``m1``, …
+significance       metric: ``observed``, ``expected`` by chance; where ``primary``,
+                   ``p_value``, ``p_fdr``, ``p_floor`` too; ``hypothesis``
 null               draw of a test: ``draw``, ``value``
 ccf                shift: ``axis``, ``shift_px``, ``shift_um``, ``r``
-ccf_fit            Gaussian through a cross-correlation: ``centre_px``, ``fwhm_px``, …
+ccf_fit            Gaussian through a cross-correlation: ``centre_px``, …
 ica                ``icq`` and the share of pixels that vary together
 scramble           Costes block scramble: ``observed``, ``p_value``, ``z_score``
-objects            object of a channel (per pair): ``OBJECT_COLUMNS`` and distances in µm
+objects            object of a channel (per pair), its partners and distances
 object_pairs       one-to-one partners within the cut-off
-object_summary     counts, fractions and medians of a pair
-object_distances   fraction of objects within ``distance_um`` of the other channel, and its null
-=================  ================================================================================
+object_summary     counts, fractions and medians of a region and pair
+object_distances   fraction of objects of ``channel`` with one of the other within
+                   ``distance_um``: ``observed``, ``expected``, ``low``, ``high``
+=================  ==================================================================
 
 ``images.zarr`` (OME-Zarr 0.5): the channels, and the labels ``regions`` and ``objects_<channel>``.
 """
@@ -54,7 +56,7 @@ from aequorea.pipelines.object_measures import (
     WITHIN_COLUMNS,
     object_tables,
 )
-from aequorea.pipelines.parameters import Effective, as_given, merge_parameters
+from aequorea.pipelines.parameters import Effective, as_given, flat_values, merge_parameters
 from aequorea.pipelines.pixel_measures import curve_table, pixel_table, require_finite, tidy
 from aequorea.pipelines.relation_measures import (
     CCF_COLUMNS,
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
 __all__ = ["ColocalizationParameters", "colocalize", "default_out", "rebuild_report"]
 
 WORKFLOW = "colocalization"
+_DISTANCES = ("objects.match_distance_um", "objects.max_distance_um")
 
 
 def colocalize(
@@ -217,11 +220,7 @@ def _check_calibration(stains: Stains, parameters: Effective[ColocalizationParam
         if step is None
     ]
     where = f"{stains.images[0].source}: no pixel size for {', '.join(missing)}"
-    asked = [
-        key
-        for key in ("objects.match_distance_um", "objects.max_distance_um")
-        if parameters.sources[key] != "default"
-    ]
+    asked = [key for key in _DISTANCES if _was_asked(parameters, key)]
     if asked:
         raise CalibrationError(
             f"{where}, but {asked[0]} is a distance in µm; give it with --spacing-um z,y,x"
@@ -231,6 +230,14 @@ def _check_calibration(stains: Stains, parameters: Effective[ColocalizationParam
         AequoreaWarning,
         stacklevel=2,
     )
+
+
+def _was_asked(parameters: Effective[ColocalizationParameters], key: str) -> bool:
+    """Whether somebody chose a value; a written configuration repeats defaults without choosing."""
+    source = parameters.sources[key]
+    default = flat_values(ColocalizationParameters())[key]
+    repeated = source == "toml" and flat_values(parameters.values)[key] == default
+    return source != "default" and not repeated
 
 
 def _paths(inputs: Any) -> list[Path]:

@@ -197,7 +197,7 @@ def _cells_truth(result: RunResult) -> list[Comparison]:
         ),
         Comparison(
             quantity="cells where the puncta align more than by chance",
-            truth=float(len(summary)),
+            truth=len(summary),
             measured=_significant_cells(result),
         ),
     ]
@@ -207,15 +207,15 @@ def _independent_truth(result: RunResult) -> list[Comparison]:
     return [
         Comparison(
             quantity="cells where the puncta align more than by chance",
-            truth=0.0,
+            truth=0,
             measured=_significant_cells(result),
         )
     ]
 
 
-def _significant_cells(result: RunResult) -> float:
+def _significant_cells(result: RunResult) -> int:
     tests = result.table("significance")
-    return float((tests.loc[tests["primary"], "p_fdr"] <= _ALPHA).sum())
+    return int((tests.loc[tests["primary"], "p_fdr"] <= _ALPHA).sum())
 
 
 def _fields_truth(result: RunResult) -> list[Comparison]:
