@@ -98,12 +98,12 @@ def fit_to_panel(plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
     longest = max(plane.shape)
     if longest > _PANEL_PX:
         step = math.ceil(longest / _PANEL_PX)
+        whole = np.pad(plane, [(0, -n % step) for n in plane.shape], mode="edge")
         if labels:
-            return plane[step // 2 :: step, step // 2 :: step]
-        height, width = (n // step * step for n in plane.shape)
-        blocks = plane[:height, :width].astype(np.float64)
-        means = blocks.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
-        return np.asarray(means)
+            return whole[step // 2 :: step, step // 2 :: step]
+        height, width = (n // step for n in whole.shape)
+        blocks = whole.reshape(height, step, width, step)
+        return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))
     times = max(1, _PANEL_PX // longest)
     return plane.repeat(times, axis=0).repeat(times, axis=1)
 
@@ -219,12 +219,11 @@ def masks_above(
         By region id; NaN where there is none. Without ``regions`` there is one entry.
     regions : ndarray of int, shape (y, x), or None
     """
-    above = np.zeros(plane.shape, dtype=bool)
-    for region, threshold in thresholds.items():
-        if math.isfinite(threshold):
-            inside = True if regions is None else regions == region
-            above |= inside & (plane > threshold)
-    return above
+    if regions is None:
+        return np.asarray(plane > next(iter(thresholds.values()), math.nan), dtype=np.bool_)
+    present, place = np.unique(regions, return_inverse=True)
+    levels = np.array([thresholds.get(int(r), math.nan) if r else math.nan for r in present])
+    return np.asarray(plane > levels[place].reshape(plane.shape), dtype=np.bool_)
 
 
 def paint(
