@@ -88,6 +88,12 @@ def test_drawing_leaves_no_global_state_and_takes_names_literally() -> None:
     assert get_backend() == backend
 
 
+def test_pictures_of_noise_stay_small() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 700, 700))
+    figure = pictures.channels_figure(a, b, names=("A", "B"), pixel_um=(None, None))
+    assert len(to_picture(figure, "noise").png) < 1_300_000
+
+
 def test_a_figure_has_the_same_bytes_each_time() -> None:
     once, again = (
         to_picture(plots.nearest_distances([("A", [1, 2, 3])]), "x").png for _ in range(2)

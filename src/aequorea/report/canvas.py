@@ -22,6 +22,8 @@ INK, SOFT, LINE, WASH = "#1c2327", "#56636b", "#c9d1d5", "#eef2f3"
 ACCENT, WARN = "#0b6e6e", "#b3261e"
 DPI = 192
 PIXELS_DPI = 144
+_COARSEST_DPI = 80.0
+_LARGEST_BYTES = 1_000_000
 CSS_PX_PER_INCH = 96
 _FONT_PT = 9
 
@@ -98,11 +100,23 @@ class Picture:
     alt: str
 
 
-def to_picture(figure: Figure, alt: str, *, dpi: int = DPI) -> Picture:
-    """Render a figure as PNG, without a date in it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+def to_picture(figure: Figure, alt: str, *, dpi: float = DPI) -> Picture:
+    """Render a figure as PNG, without a date in it; noise, which does not compress, more coarsely.
+
+    Parameters
+    ----------
+    figure : Figure
+    alt : str
+    dpi : float
+        Pixels per inch, lowered until the picture is small enough to be one of many on a page.
+    """
     width, height = figure.get_size_inches()
+    while True:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        if buffer.tell() <= _LARGEST_BYTES or dpi <= _COARSEST_DPI:
+            break
+        dpi = max(_COARSEST_DPI, 0.75 * dpi)
     return Picture(
         png=buffer.getvalue(),
         width_px=round(width * CSS_PX_PER_INCH),
