@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from aequorea import __version__
 from aequorea.report.numbers import number
 from aequorea.report.page import render_page, write_atomically
 
@@ -96,7 +96,9 @@ def write_index(
         If the folder cannot be written.
     """
     cards = [(entry, _relative_link(entry.report, out_dir)) for entry in entries]
-    page = render_page("index.html.j2", title=title, lead=lead, cards=cards, version=__version__)
+    page = render_page(
+        "index.html.j2", title=title, lead=lead, cards=cards, version=version("aequorea")
+    )
     return write_atomically(out_dir / "index.html", page)
 
 
