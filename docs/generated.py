@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
-from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
-from aequorea.pipelines.execution import Execution
-from aequorea.pipelines.parameters import parameter_fields
+from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.run.execution import Execution
+from aequorea.pipelines.run.parameters import parameter_fields
 
 
 def write_pages(docs: Path) -> None:

@@ -44,8 +44,8 @@ def _commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), _commands())
 def test_commands_name_options_and_values_that_exist(page: str, command: str) -> None:
     from aequorea.cli.app import app
-    from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
-    from aequorea.pipelines.parameters import merge_parameters, parameter_fields
+    from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+    from aequorea.pipelines.run.parameters import merge_parameters, parameter_fields
 
     _, verb, *words = command.split()
     assert verb in app or verb == "--help", page

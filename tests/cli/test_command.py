@@ -4,8 +4,8 @@ import pytest
 
 from aequorea import __version__
 from aequorea.cli.app import run
-from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
-from aequorea.pipelines.parameters import load_toml, merge_parameters, parameter_fields
+from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.run.parameters import load_toml, merge_parameters, parameter_fields
 
 
 def one_line(done, code):

@@ -6,7 +6,7 @@ import pytest
 import aequorea
 from aequorea.cli.app import run
 from aequorea.model import Image
-from aequorea.pipelines import colocalization
+from aequorea.pipelines.colocalization import workflow
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def failing(error):
 def test_a_failed_run_is_one_line_a_log_and_exit_code_1(image, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(colocalization, "curve_table", failing(ZeroDivisionError("no\nphotons")))
+        patch.setattr(workflow, "curve_table", failing(ZeroDivisionError("no\nphotons")))
         assert run(command(image, out)) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f"aequorea: step 'curves' failed: no photons (traceback in {out / 'error.log'})"
@@ -45,7 +45,7 @@ def test_a_failed_run_is_one_line_a_log_and_exit_code_1(image, tmp_path, capsys,
 def test_an_interrupted_run_continues(image, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(colocalization, "curve_table", failing(KeyboardInterrupt()))
+        patch.setattr(workflow, "curve_table", failing(KeyboardInterrupt()))
         assert run(command(image, out)) == 130
     assert "the same command continues" in capsys.readouterr().err
     assert run(command(image, out)) == 0
@@ -54,7 +54,7 @@ def test_an_interrupted_run_continues(image, tmp_path, capsys, monkeypatch):
 
 
 def test_an_unexpected_error_says_how_to_see_more(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("aequorea.pipelines.verification.verify", failing(TypeError("odd")))
+    monkeypatch.setattr("aequorea.pipelines.run.verification.verify", failing(TypeError("odd")))
     assert run(["verify", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (
         "aequorea: unexpected TypeError: odd (AEQUOREA_DEBUG=1 shows where)\n"

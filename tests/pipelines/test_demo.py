@@ -46,7 +46,7 @@ def test_shipped_images_are_small_and_carry_their_licence():
 
 @pytest.mark.parametrize("example", demo._EXAMPLES, ids=lambda e: e.name)
 def test_every_example_has_valid_settings_and_readable_inputs(tmp_path, example):
-    from aequorea.pipelines.stains import open_stains
+    from aequorea.pipelines.colocalization.stains import open_stains
 
     paths, parts = example.inputs(tmp_path)
     stains = open_stains(paths, demo._settings(example, parts))

@@ -10,10 +10,10 @@ from cyclopts import Parameter
 
 from aequorea.cli.derive import given_for, with_options
 from aequorea.errors import InputError
-from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
-from aequorea.pipelines.execution import Execution
-from aequorea.pipelines.parameters import load_toml, merge_parameters, write_config
-from aequorea.pipelines.progress import terminal_progress
+from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.run.execution import Execution
+from aequorea.pipelines.run.parameters import load_toml, merge_parameters, write_config
+from aequorea.pipelines.run.progress import terminal_progress
 
 
 @with_options(ColocalizationParameters, Execution)

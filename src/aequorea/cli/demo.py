@@ -18,7 +18,7 @@ def demo(
     Takes less than two minutes. Open index.html afterwards.
     """
     from aequorea.pipelines.demo import run_demo
-    from aequorea.pipelines.progress import terminal_progress
+    from aequorea.pipelines.run.progress import terminal_progress
 
     with terminal_progress() as progress:
         page = run_demo(out, progress=progress)

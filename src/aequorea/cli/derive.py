@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from aequorea.pipelines.parameters import ParameterField, parameter_fields
+from aequorea.pipelines.run.parameters import ParameterField, parameter_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

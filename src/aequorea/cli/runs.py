@@ -18,7 +18,7 @@ def verify(run: Path, /) -> int:
     run : Path
         Directory of the run.
     """
-    from aequorea.pipelines.verification import verify as recompute
+    from aequorea.pipelines.run.verification import verify as recompute
 
     found = recompute(run)
     for problem in found.problems:
@@ -37,7 +37,7 @@ def report(run: Path, /) -> None:
     run : Path
         Directory of the run.
     """
-    from aequorea.pipelines.verification import open_run
+    from aequorea.pipelines.run.verification import open_run
 
     workflow = open_run(run)["workflow"]
     if workflow != "colocalization":

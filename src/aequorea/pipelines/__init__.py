@@ -1,1 +1,1 @@
-"""Workflows that read like a methods section, and the machinery that runs them."""
+"""Workflows that read like a methods section, and ``run``, the machinery that runs them."""

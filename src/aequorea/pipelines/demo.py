@@ -13,8 +13,8 @@ import aequorea
 from aequorea.errors import OutputError
 from aequorea.model import Image
 from aequorea.pipelines.colocalization import colocalize
-from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
-from aequorea.pipelines.progress import Quiet
+from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.run.progress import Quiet
 from aequorea.report.index import Comparison, IndexEntry, write_index
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aequorea.pipelines.progress import Progress
-    from aequorea.pipelines.run import RunResult
+    from aequorea.pipelines.run.progress import Progress
+    from aequorea.pipelines.run.steps import RunResult
 
 _MARKER = ".aequorea-demo"
 _THUMBNAIL_PX = 360

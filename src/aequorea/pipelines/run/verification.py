@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aequorea.errors import FileMissingError, InputError, RunError
-from aequorea.pipelines.directory import read_record
-from aequorea.pipelines.provenance import sha256_path
+from aequorea.pipelines.run.directory import read_record
+from aequorea.pipelines.run.provenance import sha256_path
 
 
 @dataclass(frozen=True, kw_only=True)

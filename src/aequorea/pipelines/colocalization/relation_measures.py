@@ -11,9 +11,9 @@ from aequorea.colocalization.ccf import fit_ccf, van_steensel_ccf
 from aequorea.colocalization.ica import li_ica
 from aequorea.colocalization.scramble import costes_randomization, guided_block_size
 from aequorea.errors import InputError
-from aequorea.pipelines.pixel_measures import tidy
-from aequorea.pipelines.region_walk import RegionCrop, crops
-from aequorea.pipelines.seeds import seed_of
+from aequorea.pipelines.colocalization.pixel_measures import tidy
+from aequorea.pipelines.colocalization.region_walk import RegionCrop, crops
+from aequorea.pipelines.run.seeds import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from aequorea.pipelines.background import Subtracted
-    from aequorea.pipelines.colocalization_parameters import DiagnosticParameters
-    from aequorea.pipelines.pixel_measures import Track
-    from aequorea.pipelines.stains import Stains
+    from aequorea.pipelines.colocalization.background import Subtracted
+    from aequorea.pipelines.colocalization.parameters import DiagnosticParameters
+    from aequorea.pipelines.colocalization.pixel_measures import Track
+    from aequorea.pipelines.colocalization.stains import Stains
 
 Row = dict[str, Any]
 Pair = tuple["NDArray[Any]", "NDArray[Any]"]

@@ -11,20 +11,20 @@ from scipy import stats
 
 from aequorea.colocalization.significance import Metric, NullResult, significance
 from aequorea.errors import AequoreaWarning, InputError
-from aequorea.pipelines.pixel_measures import tidy
-from aequorea.pipelines.region_walk import crops
-from aequorea.pipelines.seeds import seed_of
+from aequorea.pipelines.colocalization.pixel_measures import tidy
+from aequorea.pipelines.colocalization.region_walk import crops
+from aequorea.pipelines.run.seeds import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from aequorea.pipelines.background import Subtracted
-    from aequorea.pipelines.colocalization_parameters import SignificanceParameters
-    from aequorea.pipelines.pixel_measures import Track
-    from aequorea.pipelines.region_walk import RegionCrop
-    from aequorea.pipelines.stains import Stains
+    from aequorea.pipelines.colocalization.background import Subtracted
+    from aequorea.pipelines.colocalization.parameters import SignificanceParameters
+    from aequorea.pipelines.colocalization.pixel_measures import Track
+    from aequorea.pipelines.colocalization.region_walk import RegionCrop
+    from aequorea.pipelines.colocalization.stains import Stains
 
 Row = dict[str, Any]
 Thresholds = tuple[float, float]

@@ -12,19 +12,19 @@ from aequorea.colocalization.object_null import FractionWithin, fraction_within
 from aequorea.colocalization.objects import OBJECT_COLUMNS, OBJECT_EXTRA_COLUMNS, object_table
 from aequorea.colocalization.thresholds import auto_threshold
 from aequorea.errors import InputError
-from aequorea.pipelines.background import per_channel
-from aequorea.pipelines.pixel_measures import tidy
-from aequorea.pipelines.region_walk import RegionCrop, crops
-from aequorea.pipelines.seeds import seed_of
+from aequorea.pipelines.colocalization.background import per_channel
+from aequorea.pipelines.colocalization.pixel_measures import tidy
+from aequorea.pipelines.colocalization.region_walk import RegionCrop, crops
+from aequorea.pipelines.run.seeds import seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from aequorea.pipelines.background import Subtracted
-    from aequorea.pipelines.colocalization_parameters import ObjectParameters
-    from aequorea.pipelines.pixel_measures import Track
-    from aequorea.pipelines.stains import Stains
+    from aequorea.pipelines.colocalization.background import Subtracted
+    from aequorea.pipelines.colocalization.parameters import ObjectParameters
+    from aequorea.pipelines.colocalization.pixel_measures import Track
+    from aequorea.pipelines.colocalization.stains import Stains
 
 Row = dict[str, Any]
 ObjectNull = Literal["shift", "profile", "uniform"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
-from aequorea.pipelines.parameters import Parameters, option
+from aequorea.pipelines.run.parameters import Parameters, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

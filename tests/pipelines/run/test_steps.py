@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from aequorea.errors import AequoreaWarning, InputError, OutputError, RunError
-from aequorea.pipelines.directory import check_target, claim
-from aequorea.pipelines.parameters import Parameters, merge_parameters, option
 from aequorea.pipelines.run import Step, run_steps
-from aequorea.pipelines.verification import verify
+from aequorea.pipelines.run.directory import check_target, claim
+from aequorea.pipelines.run.parameters import Parameters, merge_parameters, option
+from aequorea.pipelines.run.verification import verify
 
 WORKFLOW = Path(__file__).with_name("workflow_for_kills.py")
 
@@ -257,7 +257,7 @@ def test_an_unreadable_record_is_not_overwritten(run, tmp_path):
 
 def test_two_processes_do_not_share_a_directory(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from aequorea.pipelines.directory import claim\n"
+        "import sys; from pathlib import Path; from aequorea.pipelines.run.directory import claim\n"
         "with claim(Path(sys.argv[1]), workflow='test'):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from aequorea.io import write_ome_zarr
 from aequorea.model.lazy import full_index
-from aequorea.pipelines.object_measures import object_labels
+from aequorea.pipelines.colocalization.object_measures import object_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aequorea.model import Image
-    from aequorea.pipelines.background import Subtracted
-    from aequorea.pipelines.colocalization_parameters import ObjectParameters
-    from aequorea.pipelines.stains import Stains
+    from aequorea.pipelines.colocalization.background import Subtracted
+    from aequorea.pipelines.colocalization.parameters import ObjectParameters
+    from aequorea.pipelines.colocalization.stains import Stains
 
 
 class StackedChannels:

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from aequorea.pipelines.parameters import Parameters, option
+from aequorea.pipelines.run.parameters import Parameters, option
 
 ThresholdMethod = Literal["costes", "otsu", "li", "triangle", "yen", "mean", "isodata", "manual"]
 

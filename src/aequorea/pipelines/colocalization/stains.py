@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aequorea.model import Image
-    from aequorea.pipelines.colocalization_parameters import (
+    from aequorea.pipelines.colocalization.parameters import (
         ColocalizationParameters,
     )
 

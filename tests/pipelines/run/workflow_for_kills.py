@@ -9,8 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from aequorea.pipelines.parameters import Parameters, merge_parameters, option
 from aequorea.pipelines.run import Step, run_steps
+from aequorea.pipelines.run.parameters import Parameters, merge_parameters, option
 
 WHERE, NUMBER = [*sys.argv[3].split(":"), "0"][:2] if len(sys.argv) > 3 else ("", "0")
 COUNT = {"write": 0, "rename": 0, "fsync": 0}

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from aequorea.pipelines.progress import Bars, Quiet, terminal_progress
+from aequorea.pipelines.run.progress import Bars, Quiet, terminal_progress
 
 
 def test_bars_say_what_was_done_and_what_was_current():

@@ -9,8 +9,8 @@ import numpy as np
 from aequorea.blocks.streaming import stream_pairwise, stream_sweep
 from aequorea.colocalization.analysis import ALL_METRICS, COLUMNS
 from aequorea.errors import InputError
-from aequorea.pipelines.background import subtract
-from aequorea.pipelines.pixel_measures import (
+from aequorea.pipelines.colocalization.background import subtract
+from aequorea.pipelines.colocalization.pixel_measures import (
     CURVE_COLUMNS,
     curve_rows,
     manual_thresholds,
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aequorea.model.lazy import LazyArray
-    from aequorea.pipelines.background import Subtracted
-    from aequorea.pipelines.colocalization_parameters import PixelParameters
-    from aequorea.pipelines.pixel_measures import Track
-    from aequorea.pipelines.stains import Stains
+    from aequorea.pipelines.colocalization.background import Subtracted
+    from aequorea.pipelines.colocalization.parameters import PixelParameters
+    from aequorea.pipelines.colocalization.pixel_measures import Track
+    from aequorea.pipelines.colocalization.stains import Stains
 
 # Sixteen float32 pairs per pixel: what the masked null needs at its peak, the most of all steps.
 _BYTES_PER_PIXEL = 16 * 8

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from aequorea.errors import FileFormatError, FileMissingError, InputError, OutputError
-from aequorea.pipelines.parameters import (
+from aequorea.pipelines.run.parameters import (
     Parameters,
     flat_values,
     load_toml,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from aequorea.errors import AequoreaWarning, InputError, OutputError, RunError
-from aequorea.pipelines.directory import (
+from aequorea.pipelines.run.directory import (
     FORMAT,
     FORMAT_VERSION,
     LOG,
@@ -27,9 +27,9 @@ from aequorea.pipelines.directory import (
     claim,
     read_record,
 )
-from aequorea.pipelines.parameters import Effective, flat_values
-from aequorea.pipelines.progress import Progress, Quiet
-from aequorea.pipelines.provenance import (
+from aequorea.pipelines.run.parameters import Effective, flat_values
+from aequorea.pipelines.run.progress import Progress, Quiet
+from aequorea.pipelines.run.provenance import (
     environment,
     sha256_json,
     sha256_path,

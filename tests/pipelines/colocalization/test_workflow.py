@@ -15,7 +15,7 @@ from aequorea.colocalization import analyse_pairwise, manders, pearson
 from aequorea.errors import CalibrationError, InputError
 from aequorea.model import Image
 from aequorea.pipelines.colocalization import ColocalizationParameters, colocalize, rebuild_report
-from aequorea.pipelines.verification import verify
+from aequorea.pipelines.run.verification import verify
 from aequorea.simulate.colocalization import cell_pair
 
 QUICK = {

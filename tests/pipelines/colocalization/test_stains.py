@@ -12,18 +12,18 @@ from aequorea.errors import (
     InputError,
 )
 from aequorea.model import Image
-from aequorea.pipelines.background import (
+from aequorea.pipelines.colocalization.background import (
     Intensities,
     Subtracted,
     background_levels,
     per_channel,
     subtract,
 )
-from aequorea.pipelines.colocalization_parameters import (
+from aequorea.pipelines.colocalization.parameters import (
     BackgroundParameters,
     ColocalizationParameters,
 )
-from aequorea.pipelines.stains import fit_labels, open_stains
+from aequorea.pipelines.colocalization.stains import fit_labels, open_stains
 
 
 @pytest.fixture

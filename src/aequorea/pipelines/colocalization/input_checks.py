@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from aequorea.colocalization.checks import CheckResult, check_channels
 from aequorea.errors import AequoreaWarning
-from aequorea.pipelines.pixel_measures import tidy
+from aequorea.pipelines.colocalization.pixel_measures import tidy
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aequorea.pipelines.background import Subtracted
-    from aequorea.pipelines.pixel_measures import Track
+    from aequorea.pipelines.colocalization.background import Subtracted
+    from aequorea.pipelines.colocalization.pixel_measures import Track
 
 CHECK_COLUMNS = ("channel_a", "channel_b", "check", "severity", "channel", "value", "message")
 _SHOWN = {"warning", "refusal"}

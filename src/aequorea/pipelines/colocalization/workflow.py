@@ -1,36 +1,4 @@
-"""From stained channels to colocalization numbers one can defend.
-
-:func:`colocalize` opens the channels, reads the regions, subtracts background, measures every
-pair of channels in every region and frame, tests one declared metric against a null said in
-words, finds objects and their distances, and writes a page. The directory it fills holds
-
-``tables/*.parquet`` (and ``.csv``), each row with ``frame`` (0 where there is no time axis),
-``region`` (0 is the whole image), ``region_name`` and, where pairs are compared, ``channel_a``
-and ``channel_b``; ``reason`` says why a value is NaN:
-
-=================  ==================================================================
-table              rows
-=================  ==================================================================
-background         channel: ``method``, ``value`` subtracted, ``clipped_fraction``
-checks             finding about the input: ``severity``, ``check``, ``message``
-pixel              region × frame × pair (× slice): thresholds and all pixel metrics
-curves             level of the regression line: thresholds, ``r_below``, ``m1``, …
-significance       metric: ``observed``, ``expected`` by chance; where ``primary``,
-                   ``p_value``, ``p_fdr``, ``p_floor`` too; ``hypothesis``
-null               draw of a test: ``draw``, ``value``
-ccf                shift: ``axis``, ``shift_px``, ``shift_um``, ``r``
-ccf_fit            Gaussian through a cross-correlation: ``centre_px``, …
-ica                ``icq`` and the share of pixels that vary together
-scramble           Costes block scramble: ``observed``, ``p_value``, ``z_score``
-objects            object of a channel (per pair), its partners and distances
-object_pairs       one-to-one partners within the cut-off
-object_summary     counts, fractions and medians of a region and pair
-object_distances   fraction of objects of ``channel`` with one of the other within
-                   ``distance_um``: ``observed``, ``expected``, ``low``, ``high``
-=================  ==================================================================
-
-``images.zarr`` (OME-Zarr 0.5): the channels, and the labels ``regions`` and ``objects_<channel>``.
-"""
+"""The steps of a colocalization run, in the order of a methods section."""
 
 from __future__ import annotations
 
@@ -44,44 +12,38 @@ import pandas as pd
 from aequorea import __version__
 from aequorea.errors import AequoreaWarning, CalibrationError
 from aequorea.io.tables import read_table, write_table
-from aequorea.pipelines.background import Subtracted, background_levels
-from aequorea.pipelines.colocalization_parameters import ColocalizationParameters
-from aequorea.pipelines.directory import check_target
-from aequorea.pipelines.execution import Execution, limited_threads
-from aequorea.pipelines.input_checks import CHECK_COLUMNS, check_table
-from aequorea.pipelines.object_measures import (
+from aequorea.pipelines.colocalization.background import Subtracted, background_levels
+from aequorea.pipelines.colocalization.images import write_images
+from aequorea.pipelines.colocalization.input_checks import CHECK_COLUMNS, check_table
+from aequorea.pipelines.colocalization.object_measures import (
     OBJECT_TABLE_COLUMNS,
     PAIR_COLUMNS,
     SUMMARY_COLUMNS,
     WITHIN_COLUMNS,
     object_tables,
 )
-from aequorea.pipelines.parameters import Effective, as_given, flat_values, merge_parameters
-from aequorea.pipelines.pixel_measures import curve_table, pixel_table, require_finite, tidy
-from aequorea.pipelines.relation_measures import (
+from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.colocalization.pixel_measures import (
+    curve_table,
+    pixel_table,
+    require_finite,
+    tidy,
+)
+from aequorea.pipelines.colocalization.relation_measures import (
     CCF_COLUMNS,
     FIT_COLUMNS,
     ICA_COLUMNS,
     SCRAMBLE_COLUMNS,
     relation_tables,
 )
-from aequorea.pipelines.run import (
-    RunResult,
-    Step,
-    StepContext,
-    collected_warnings,
-    rerun_step,
-    run_steps,
-)
-from aequorea.pipelines.run_images import write_images
-from aequorea.pipelines.significance_measures import (
+from aequorea.pipelines.colocalization.significance_measures import (
     NULL_COLUMNS,
     TEST_COLUMNS,
     check_null,
     significance_tables,
 )
-from aequorea.pipelines.stains import Stains, open_stains
-from aequorea.pipelines.streamed_measures import (
+from aequorea.pipelines.colocalization.stains import Stains, open_stains
+from aequorea.pipelines.colocalization.streamed_measures import (
     left_out_reason,
     left_out_table,
     needed_bytes,
@@ -89,12 +51,23 @@ from aequorea.pipelines.streamed_measures import (
     streamed_curve_table,
     streamed_pixel_table,
 )
+from aequorea.pipelines.run.directory import check_target
+from aequorea.pipelines.run.execution import Execution, limited_threads
+from aequorea.pipelines.run.parameters import Effective, as_given, flat_values, merge_parameters
+from aequorea.pipelines.run.steps import (
+    RunResult,
+    Step,
+    StepContext,
+    collected_warnings,
+    rerun_step,
+    run_steps,
+)
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from aequorea.pipelines.progress import Progress
+    from aequorea.pipelines.run.progress import Progress
 
 __all__ = ["ColocalizationParameters", "colocalize", "default_out", "rebuild_report"]
 

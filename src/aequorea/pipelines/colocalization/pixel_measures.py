@@ -11,8 +11,8 @@ from aequorea.colocalization.analysis import COLUMNS, analyse_pairwise
 from aequorea.colocalization.costes import sweep_of, type_limits
 from aequorea.colocalization.moments import pair_moments
 from aequorea.errors import InputError
-from aequorea.pipelines.background import per_channel
-from aequorea.pipelines.region_walk import region_pixels
+from aequorea.pipelines.colocalization.background import per_channel
+from aequorea.pipelines.colocalization.region_walk import region_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aequorea.colocalization.costes import CostesSweep
-    from aequorea.pipelines.background import Subtracted
-    from aequorea.pipelines.colocalization_parameters import PixelParameters
-    from aequorea.pipelines.stains import Stains
+    from aequorea.pipelines.colocalization.background import Subtracted
+    from aequorea.pipelines.colocalization.parameters import PixelParameters
+    from aequorea.pipelines.colocalization.stains import Stains
 
     Track = Callable[[Iterable[tuple[int, int, int]]], Iterator[tuple[int, int, int]]]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aequorea.pipelines.colocalization_parameters import BackgroundParameters
-    from aequorea.pipelines.stains import Stains
+    from aequorea.pipelines.colocalization.parameters import BackgroundParameters
+    from aequorea.pipelines.colocalization.stains import Stains
 
 
 class Subtracted:
