@@ -229,3 +229,25 @@ def test_shapes_must_agree():
         significance(a, b[:-1])
     with pytest.raises(AxisMismatchError, match="landmarks"):
         significance(a, b, null="profile", landmarks=np.ones((3, 3)))
+
+
+@pytest.mark.parametrize("null", ["stationary", "profile", "phase"])
+def test_describing_gives_what_chance_gives_and_no_p_value(null):
+    mask = None if null == "phase" else disc()
+    pair = textures(1, share=0.2)
+    tested = significance(*pair, mask=mask, null=null, n_shifts=99)
+    described = significance(*pair, mask=mask, null=null, n_shifts=99, describe_only=True)
+    assert described.expected == pytest.approx(tested.expected)
+    assert described.observed == tested.observed
+    assert np.isnan(described.p_value)
+    assert "not tested" in described.reason
+
+
+def test_sampled_shifts_are_admissible_and_never_next_to_zero():
+    a, b = textures(1, sigma=2.0)
+    result = significance(a, b, mask=disc(), n_shifts=300)
+    distance = np.hypot(*result.shifts.T)
+    assert len(np.unique(result.shifts, axis=0)) == 300
+    # r of a sigma-2 field falls to 0.2 at a shift of sigma * sqrt(8 ln 5) = 7.2 px.
+    assert 5 < distance.min() < 10
+    assert distance.max() < 96 * 0.84

@@ -124,9 +124,13 @@ def correlation_length_px(image: Any, mask: Any = None) -> tuple[float, ...]:
     ndim = np.ndim(image)
     if not _varies(stack, inside):
         return (float("nan"),) * ndim
-    planes = _plane_spectra(stack, inside)
-    in_plane = planes.correlation(0)
-    along_z = [float(planes.correlation(d)[0, 0]) for d in range(min(_MAX_PLANE_LAG, len(stack)))]
+    window = _Window(inside)
+    spectrum = window.spectrum(stack)
+    in_plane = window.correlation(spectrum, 0, window.counts(0))
+    along_z = [
+        float(window.correlation(spectrum, d, window.counts(d))[0, 0])
+        for d in range(min(_MAX_PLANE_LAG, window.planes))
+    ]
     half = [n // 3 for n in in_plane.shape]
     curves = [np.array(along_z), in_plane[: half[0], 0], in_plane[0, : half[1]]]
     return tuple(_fall_to(c, float(np.exp(-1))) for c in curves)[-ndim:]
@@ -153,7 +157,7 @@ def as_stacks(a: Any, b: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], ND
     if not inside.any():
         raise InputError("the mask is empty: no pixel to analyse")
     for name, values in (("a", a), ("b", b)):
-        if values.dtype.kind == "f" and not np.isfinite(values[inside]).all():
+        if values.dtype.kind == "f" and not (np.isfinite(values) | ~inside).all():
             raise InputError(f"channel {name} has values that are not finite; mask them out")
     shape = (1, *a.shape) if a.ndim == 2 else a.shape
     return a.reshape(shape), b.reshape(shape), inside.reshape(shape)
@@ -161,13 +165,16 @@ def as_stacks(a: Any, b: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], ND
 
 def pair_lobe(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> PairLobe:
     """Main lobes of the pair's autocorrelations; (z, y, x) arrays."""
-    spectra = _plane_spectra(a, mask), _plane_spectra(b, mask)
+    window = _Window(mask)
+    spectra = window.spectrum(a), window.spectrum(b)
     area, cross = 0.0, None
-    for lag in range(min(_MAX_PLANE_LAG, len(mask))):
-        rho_a, rho_b = (s.correlation(lag) for s in spectra)
+    for lag in range(min(_MAX_PLANE_LAG, window.planes)):
+        counts = window.counts(lag)
+        rho_a, rho_b = (window.correlation(s, lag, counts) for s in spectra)
         weight = 1 if lag == 0 else 2
-        lobe = main_lobe(rho_a * rho_b)
-        area += weight * float((rho_a * rho_b)[lobe].sum())
+        product = rho_a * rho_b
+        lobe = main_lobe(product)
+        area += weight * float(product[lobe].sum(dtype=np.float64))
         product = _lobe_product(rho_a, rho_b)
         cross = weight * product if cross is None else cross + weight * product
         if lag and not lobe.any():
@@ -177,7 +184,7 @@ def pair_lobe(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> Pair
     return PairLobe(
         area_px=max(area, 1.0),
         shift_correlation=cross,
-        shift_area=max(float((cross[main_lobe(cross)] ** 2).sum()), 1.0),
+        shift_area=max(float((cross[main_lobe(cross)].astype(np.float64) ** 2).sum()), 1.0),
     )
 
 
@@ -187,60 +194,74 @@ def main_lobe(correlation: NDArray[Any], level: float = LOBE_LEVEL) -> NDArray[n
     The radius comes from the mean over all directions: a single direction is too noisy in a
     small region. Empty if the correlation at lag zero is below ``level`` already.
     """
-    squares = [np.minimum(np.arange(n), n - np.arange(n)) ** 2 for n in correlation.shape]
-    radius = np.sqrt(squares[0][:, None] + squares[1][None, :])
-    ring = np.rint(radius).astype(np.intp)
-    mean = np.bincount(ring.ravel(), correlation.ravel()) / np.bincount(ring.ravel())
-    below = np.flatnonzero(mean < level)
-    reach = below[0] if below.size else len(mean)
+    squares = [
+        (np.minimum(np.arange(n), n - np.arange(n)) ** 2).astype(np.float32)
+        for n in correlation.shape
+    ]
+    ring = np.rint(np.sqrt(squares[0][:, None] + squares[1][None, :])).astype(np.intp)
+    total, count = np.zeros(ring.max() + 1), np.zeros(ring.max() + 1)
+    for rings, values in zip(ring, correlation, strict=True):
+        total += np.bincount(rings, values, minlength=len(total))
+        count += np.bincount(rings, minlength=len(count))
+    below = np.flatnonzero(total < level * count)
+    reach = below[0] if below.size else len(total)
     return np.asarray(ring < reach)
 
 
-@dataclass(frozen=True)
-class _PlaneSpectra:
-    """Fourier transforms of centred planes, from which any lag's correlation follows."""
+class _Window:
+    """The part of a region from which correlations are measured, in Fourier space.
 
-    values: NDArray[Any]
-    inside: NDArray[Any]
-    shape: tuple[int, ...]
-    n_pixels: int
-    variance: float
+    A deep stack is represented by its central planes and a large plane by its centre, as long
+    as the region fills them as well as it fills the whole.
+    """
 
-    def correlation(self, plane_lag: int) -> NDArray[np.float64]:
-        """Autocorrelation at one plane lag, shape of the padded plane, FFT order."""
-        shifted = slice(plane_lag, None)
-        base = slice(None, len(self.values) - plane_lag)
-        sums = fft.irfftn((self.values[base].conj() * self.values[shifted]).sum(axis=0), self.shape)
-        counts = fft.irfftn(
-            (self.inside[base].conj() * self.inside[shifted]).sum(axis=0), self.shape
+    def __init__(self, mask: NDArray[np.bool_]) -> None:
+        centre = tuple(
+            slice(max(0, (n - most) // 2), max(0, (n - most) // 2) + most)
+            for n, most in zip(mask.shape, (_MAX_PLANES, _MAX_SIDE, _MAX_SIDE), strict=True)
         )
-        enough = counts > _MIN_OVERLAP * self.n_pixels * (1 - plane_lag / len(self.values))
-        rho = np.zeros(self.shape)
-        np.divide(sums, counts * self.variance, out=rho, where=enough)
+        fits = mask[centre].mean() >= 0.5 * mask.mean() > 0
+        self._part = centre if fits else (slice(None),) * 3
+        self._mask = mask[self._part]
+        self.shape = padded_shape(mask[self._part].shape[1:])
+        self.planes = len(self._mask)
+        self._n_pixels = int(np.count_nonzero(self._mask))
+        self._inside = self._transform(self._mask)
+
+    def spectrum(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Planes centred one by one, so that a change of brightness with depth is not texture."""
+        values = values[self._part]
+        centred = np.zeros(self._mask.shape, working_dtype(self.shape))
+        for z, inside in enumerate(self._mask):
+            if inside.any():
+                centred[z][inside] = values[z][inside] - values[z][inside].mean(dtype=np.float64)
+        variance = float(np.mean(centred[self._mask] ** 2, dtype=np.float64))
+        return self._transform(centred / np.sqrt(variance or 1.0))
+
+    def counts(self, plane_lag: int) -> NDArray[Any]:
+        """Pixel pairs at each in-plane lag, FFT order."""
+        return self._products(self._inside, plane_lag)
+
+    def correlation(
+        self, spectrum: NDArray[Any], plane_lag: int, counts: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Autocorrelation at one plane lag, shape of the padded plane, FFT order."""
+        enough = counts > _MIN_OVERLAP * self._n_pixels * (1 - plane_lag / self.planes)
+        rho = np.zeros(self.shape, counts.dtype)
+        np.divide(self._products(spectrum, plane_lag), counts, out=rho, where=enough)
         return rho
 
+    def _transform(self, planes: NDArray[Any]) -> NDArray[Any]:
+        dtype = working_dtype(self.shape)
+        return np.asarray(fft.rfftn(planes.astype(dtype, copy=False), self.shape, axes=(1, 2)))
 
-def _plane_spectra(values: NDArray[Any], mask: NDArray[np.bool_]) -> _PlaneSpectra:
-    """Planes centred one by one, so that a change of brightness with depth is not texture."""
-    centre = tuple(
-        slice(max(0, (n - most) // 2), max(0, (n - most) // 2) + most)
-        for n, most in zip(mask.shape, (_MAX_PLANES, _MAX_SIDE, _MAX_SIDE), strict=True)
-    )
-    if mask[centre].mean() >= 0.5 * mask.mean() > 0:
-        values, mask = values[centre], mask[centre]
-    shape = padded_shape(mask.shape[1:])
-    dtype = working_dtype(shape)
-    centred = np.zeros(mask.shape, dtype)
-    for z, inside in enumerate(mask):
-        if inside.any():
-            centred[z][inside] = values[z][inside] - values[z][inside].mean(dtype=np.float64)
-    return _PlaneSpectra(
-        values=fft.rfftn(centred, shape, axes=(1, 2)),
-        inside=fft.rfftn(mask.astype(dtype), shape, axes=(1, 2)),
-        shape=shape,
-        n_pixels=int(np.count_nonzero(mask)),
-        variance=float((centred[mask].astype(np.float64) ** 2).mean()) or 1.0,
-    )
+    def _products(self, spectrum: NDArray[Any], plane_lag: int) -> NDArray[Any]:
+        total: Any = 0
+        for first, second in zip(
+            spectrum[: self.planes - plane_lag], spectrum[plane_lag:], strict=True
+        ):
+            total = total + first.conj() * second
+        return np.asarray(fft.irfftn(total, self.shape))
 
 
 def _lobe_product(rho_a: NDArray[Any], rho_b: NDArray[Any]) -> NDArray[np.float64]:

@@ -12,9 +12,9 @@ import numpy as np
 from scipy import fft
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
-FloatArray = "NDArray[np.floating[Any]]"
+    from numpy.typing import NDArray
 
 #: Fraction of a region that must still overlap with its shifted self.
 MIN_OVERLAP = 0.5
@@ -58,7 +58,12 @@ class ShiftMap:
 
 
 def masked_shift_map(
-    a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_], *, min_overlap: float = MIN_OVERLAP
+    a: NDArray[Any],
+    b: NDArray[Any],
+    mask: NDArray[np.bool_],
+    *,
+    min_overlap: float = MIN_OVERLAP,
+    choose: Callable[[NDArray[np.bool_]], NDArray[np.intp]] = np.flatnonzero,
 ) -> ShiftMap:
     """Correlation over the overlap of ``mask`` and the shifted ``mask``; nothing wraps.
 
@@ -68,6 +73,9 @@ def masked_shift_map(
     mask : ndarray of bool, same shape
     min_overlap : float
         Smallest overlapping fraction of the region that is still evaluated.
+    choose : callable
+        From the admissible shifts (bool, padded plane, FFT order) to the flat positions of those
+        that are wanted; by default all.
 
     Returns
     -------
@@ -78,7 +86,7 @@ def masked_shift_map(
     Notes
     -----
     Cost: O(z · p log p) for padded planes of p pixels, independent of the number of shifts.
-    Memory: eleven padded planes.
+    Memory: eleven padded planes, whatever the number of shifts.
     """
     mean_a, scale_a = _moments(a, mask)
     mean_b, scale_b = _moments(b, mask)
@@ -102,7 +110,8 @@ def masked_shift_map(
         total["bb"] = total["bb"] + fm.conj() * fft.rfftn(pb * pb, shape)
     n_pixels = int(np.count_nonzero(mask))
     counts = np.rint(fft.irfftn(total.pop("n"), shape))
-    chosen = np.nonzero(counts >= max(min_overlap * n_pixels, 1))
+    wanted = choose(counts >= max(min_overlap * n_pixels, 1))
+    chosen = np.unravel_index(wanted, shape)
     sums = {key: _at(total.pop(key), shape, chosen) for key in list(total)}
     return _shift_map(
         signed_lags(shape, chosen),
@@ -113,21 +122,27 @@ def masked_shift_map(
     )
 
 
-def toroidal_shift_map(a: NDArray[Any], b: NDArray[Any]) -> ShiftMap:
-    """Correlation at every in-plane shift of a whole rectangle, wrapped around its edges.
+def toroidal_shift_map(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    *,
+    choose: Callable[[NDArray[np.bool_]], NDArray[np.intp]] = np.flatnonzero,
+) -> ShiftMap:
+    """Correlation at in-plane shifts of a whole rectangle, wrapped around its edges.
 
     Parameters
     ----------
     a, b : ndarray, shape (z, y, x)
+    choose : callable
+        As in :func:`masked_shift_map`; by default all ``y · x`` shifts.
 
     Returns
     -------
     ShiftMap
-        ``y · x`` shifts, each with overlap 1.
+        Each shift has overlap 1.
     """
-    everywhere = np.ones(a.shape, bool)
-    mean_a, scale_a = _moments(a, everywhere)
-    mean_b, scale_b = _moments(b, everywhere)
+    mean_a, scale_a = _moments(a)
+    mean_b, scale_b = _moments(b)
     shape = a.shape[1:]
     dtype = working_dtype(shape)
     total: Any = 0
@@ -135,13 +150,15 @@ def toroidal_shift_map(a: NDArray[Any], b: NDArray[Any]) -> ShiftMap:
         fa = fft.rfftn(((a[z] - mean_a) / scale_a).astype(dtype))
         fb = fft.rfftn(((b[z] - mean_b) / scale_b).astype(dtype))
         total = total + fa.conj() * fb
+        del fa, fb
     n_pixels = int(a.size)
-    r = (fft.irfftn(total, shape).ravel() / n_pixels).astype(np.float64)
-    grid = np.unravel_index(np.arange(r.size), shape)
+    wanted = choose(np.ones(shape, bool))
+    chosen = np.unravel_index(wanted, shape)
+    r = _at(total, shape, chosen) / n_pixels
     constant = np.ones_like(r)
     return ShiftMap(
-        shifts=signed_lags(shape, grid),
-        r=r if scale_a * scale_b > 0 else np.full_like(r, np.nan),
+        shifts=signed_lags(shape, chosen),
+        r=r,
         overlap=constant,
         mean_a=constant * mean_a,
         mean_b=constant * mean_b,
@@ -166,8 +183,8 @@ def signed_lags(shape: tuple[int, ...], index: tuple[NDArray[Any], ...]) -> NDAr
     return np.stack(lags, axis=1).astype(np.int64)
 
 
-def _moments(values: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[float, float]:
-    inside = values[mask]
+def _moments(values: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    inside = values if mask is None else values[mask]
     mean = float(inside.mean(dtype=np.float64))
     scale = float(inside.std(dtype=np.float64))
     return mean, scale if scale > 0 else 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -10,11 +10,18 @@ from scipy import special, stats
 
 from aequorea.colocalization.autocorrelation import PairLobe, as_stacks, pair_lobe
 from aequorea.colocalization.profile import ProfileModel, profile_model
-from aequorea.colocalization.shifts import ShiftMap, masked_shift_map, toroidal_shift_map
+from aequorea.colocalization.shifts import (
+    ShiftMap,
+    masked_shift_map,
+    signed_lags,
+    toroidal_shift_map,
+)
 from aequorea.colocalization.surrogates import random_phase_correlations
 from aequorea.errors import AxisMismatchError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 Null = Literal["stationary", "profile", "phase"]
@@ -26,6 +33,7 @@ MIN_EFFECTIVE_N = 12
 #: Shifts whose r is correlated with the unshifted r above this are not used as null.
 _NEIGHBOUR_LEVEL = 0.2
 _TINY = 1e-12
+_BLOCK_PIXELS = 1 << 16
 
 HYPOTHESES: dict[str, str] = {
     "stationary": (
@@ -129,6 +137,7 @@ def significance(
     landmarks: Any = None,
     spacing_um: tuple[float, ...] | None = None,
     profile_scale_px: float | None = None,
+    describe_only: bool = False,
 ) -> NullResult:
     """Test whether two channels colocalize more than a stated null allows.
 
@@ -158,6 +167,9 @@ def significance(
     profile_scale_px : float, optional
         Structure wider than this (Gaussian sigma) belongs to the profile; default an eighth of
         the region's diameter.
+    describe_only : bool
+        Give what chance would give (``expected``, ``null_low``, ``null_high``) without testing:
+        for metrics reported beside the one that was declared.
 
     Returns
     -------
@@ -202,21 +214,23 @@ def significance(
     sa, sb, inside = sa[box], sb[box], inside[box]
     marks = None if marks is None else marks[box]
     sa, sb = _tested_pair(sa, sb, inside, metric, threshold_a, threshold_b)
+    of_a, of_b = _summary(sa, inside), _summary(sb, inside)
     header: dict[str, Any] = {
         "metric": metric,
         "null": null,
         "alternative": alternative,
-        "n_pixels": int(np.count_nonzero(inside)),
+        "n_pixels": of_a.n,
         "hypothesis": HYPOTHESES[null],
         "seed": seed,
-        "observed": _observed(sa, sb, inside, metric),
+        "observed": _observed(sa, sb, inside, metric, of_a, of_b),
     }
-    reason = _degenerate(sa, sb, inside)
+    reason = _degenerate(of_a, of_b)
     if reason:
         return NullResult(**header, reason=reason)
     rng = np.random.default_rng(seed)
     if null == "phase":
-        return _by_surrogates(sa, sb, inside, header, n_shifts, rng)
+        result = _by_surrogates(sa, sb, inside, header, n_shifts, rng)
+        return _untested(result) if describe_only else result
     ratio, ta, tb = 1.0, sa, sb
     if null == "profile":
         spacing = None if spacing_um is None else _spacing_zyx(spacing_um)
@@ -224,15 +238,19 @@ def significance(
             inside, landmarks=marks, spacing_zyx=spacing, scale_px=profile_scale_px
         )
         ta, tb = model.standardise(sa), model.standardise(sb)
-        reason = _degenerate(ta, tb, inside)
+        reason = _degenerate(_summary(ta, inside), _summary(tb, inside))
         if reason:
             return NullResult(**header, reason=f"after its profile is taken out, {reason}")
-        ratio = model.variance_ratio(ta, tb, rng)
+        ratio = 1.0 if describe_only else model.variance_ratio(ta, tb, rng)
         header |= _profile_expectation(model, sa, sb, metric)
-    whole = mask is None and null == "stationary"
-    maps = toroidal_shift_map(ta, tb) if whole else masked_shift_map(ta, tb, inside)
     lobe = pair_lobe(ta, tb, inside)
-    return _by_shifts(maps, lobe, header, ratio, n_shifts, rng)
+    sampler = _ShiftSampler(lobe, n_shifts, rng)
+    if mask is None and null == "stationary":
+        maps = toroidal_shift_map(ta, tb, choose=sampler)
+    else:
+        maps = masked_shift_map(ta, tb, inside, choose=sampler)
+    result = _by_shifts(maps, lobe, header, ratio, sampler.n_candidates, n_shifts)
+    return _untested(result) if describe_only else result
 
 
 def _check_request(
@@ -311,25 +329,120 @@ def _ranks(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]
     return out
 
 
-def _observed(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_], metric: str) -> float:
-    va, vb = (x[mask].astype(np.float64) for x in (a, b))
+@dataclass(frozen=True)
+class _Summary:
+    """Size, mean, spread and extremes of a channel in its region."""
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+    @property
+    def constant(self) -> bool:
+        return self.std <= _TINY * max(1.0, abs(self.low), abs(self.high))
+
+
+def _blocks(
+    mask: NDArray[np.bool_], *channels: NDArray[Any]
+) -> Iterator[tuple[NDArray[np.float64], ...]]:
+    """Pixels of the region as float64, a few rows at a time."""
+    rows = max(1, _BLOCK_PIXELS // mask.shape[2])
+    for z in range(mask.shape[0]):
+        for y in range(0, mask.shape[1], rows):
+            inside = mask[z, y : y + rows]
+            yield tuple(c[z, y : y + rows][inside].astype(np.float64) for c in channels)
+
+
+def _summary(values: NDArray[Any], mask: NDArray[np.bool_]) -> _Summary:
+    n, total, low, high = 0, 0.0, np.inf, -np.inf
+    for (x,) in _blocks(mask, values):
+        if x.size:
+            n, total = n + x.size, total + float(x.sum())
+            low, high = min(low, float(x.min())), max(high, float(x.max()))
+    mean = total / n
+    squares = sum(float(((x - mean) ** 2).sum()) for (x,) in _blocks(mask, values))
+    return _Summary(n, mean, float(np.sqrt(squares / n)), low, high)
+
+
+def _observed(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    mask: NDArray[np.bool_],
+    metric: str,
+    of_a: _Summary,
+    of_b: _Summary,
+) -> float:
     if metric in ("m1", "m2"):
-        weights = va if metric == "m1" else vb
-        valid = weights.min() >= 0 and weights.sum() > 0
-        return float((va * vb).sum() / weights.sum()) if valid else float("nan")
-    va, vb = va - va.mean(), vb - vb.mean()
-    norm = np.sqrt((va @ va) * (vb @ vb))
-    return float(va @ vb / norm) if norm > 0 else float("nan")
+        weights = of_a if metric == "m1" else of_b
+        total = weights.mean * weights.n
+        shared = sum(float(x @ y) for x, y in _blocks(mask, a, b))
+        return shared / total if weights.low >= 0 and total > 0 else float("nan")
+    if of_a.std * of_b.std == 0:
+        return float("nan")
+    joint = sum(float((x - of_a.mean) @ (y - of_b.mean)) for x, y in _blocks(mask, a, b))
+    return float(np.clip(joint / (of_a.n * of_a.std * of_b.std), -1, 1))
 
 
-def _degenerate(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> str:
-    if np.count_nonzero(mask) < MIN_EFFECTIVE_N:
+def _degenerate(of_a: _Summary, of_b: _Summary) -> str:
+    if of_a.n < MIN_EFFECTIVE_N:
         return f"fewer than {MIN_EFFECTIVE_N} pixels"
-    for name, x in (("first", a), ("second", b)):
-        inside = x[mask].astype(np.float64)
-        if inside.std() <= _TINY * max(1.0, float(np.abs(inside).max())):
+    for name, channel in (("first", of_a), ("second", of_b)):
+        if channel.constant:
             return f"the {name} channel is constant in the region"
     return ""
+
+
+def _untested(result: NullResult) -> NullResult:
+    nan = float("nan")
+    reason = result.reason or "described beside the declared metric, not tested"
+    return replace(result, p_value=nan, p_floor=nan, z_score=nan, warnings=(), reason=reason)
+
+
+class _ShiftSampler:
+    """Chooses null shifts at random among those at which r has decorrelated.
+
+    Attributes
+    ----------
+    n_candidates : int
+        How many there were to choose from, once called.
+    """
+
+    def __init__(self, lobe: PairLobe, n_shifts: int, rng: np.random.Generator) -> None:
+        self._lobe = lobe
+        self._n_shifts = n_shifts
+        self._rng = rng
+        self.n_candidates = 0
+
+    def __call__(self, admissible: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Flat positions (FFT order): no shift first, then the chosen ones."""
+        usable = admissible & ~self._neighbours(admissible.shape)
+        usable[0, 0] = False
+        self.n_candidates = int(np.count_nonzero(usable))
+        if self.n_candidates <= self._n_shifts:
+            return np.concatenate([[0], np.flatnonzero(usable)]).astype(np.intp)
+        ranks = np.sort(self._rng.choice(self.n_candidates, self._n_shifts, replace=False))
+        return np.concatenate([[0], _nth_true(usable, ranks)]).astype(np.intp)
+
+    def _neighbours(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        near = self._lobe.shift_correlation > _NEIGHBOUR_LEVEL
+        lags = signed_lags(near.shape, np.nonzero(near))
+        inner = np.abs(lags) < np.array(near.shape) // 2
+        fits = np.abs(lags) <= np.array(shape) // 2
+        lags = lags[(inner & fits).all(axis=1)]
+        out = np.zeros(shape, bool)
+        out[lags[:, 0] % shape[0], lags[:, 1] % shape[1]] = True
+        return out
+
+
+def _nth_true(flags: NDArray[np.bool_], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Flat positions of the true values with the given ranks, without listing them all."""
+    ends = np.cumsum(np.count_nonzero(flags, axis=1))
+    rows = np.searchsorted(ends, ranks, side="right")
+    before = np.where(rows > 0, ends[rows - 1], 0)
+    columns = [np.flatnonzero(flags[row])[k] for row, k in zip(rows, ranks - before, strict=True)]
+    return np.asarray(rows * flags.shape[1] + columns, dtype=np.int64)
 
 
 def _by_shifts(
@@ -337,31 +450,23 @@ def _by_shifts(
     lobe: PairLobe,
     header: dict[str, Any],
     ratio: float,
+    n_candidates: int,
     n_shifts: int,
-    rng: np.random.Generator,
 ) -> NullResult:
     n_effective = float(np.clip(maps.n_pixels / lobe.area_px, 1, maps.n_pixels))
-    height, width = lobe.shift_correlation.shape
-    near = lobe.shift_correlation[maps.shifts[:, 0] % height, maps.shifts[:, 1] % width]
-    far = np.abs(maps.shifts) < np.array([height, width]) // 2
-    usable = np.isfinite(maps.r) & ~((near > _NEIGHBOUR_LEVEL) & far.all(axis=1))
-    usable[maps.zero] = False
     header |= {"n_effective": n_effective}
     header |= _confidence(header, n_effective)
     if n_effective < MIN_EFFECTIVE_N:
         why = f"only {n_effective:.1f} independent pixels in the region ({MIN_EFFECTIVE_N} needed)"
         return NullResult(**header, reason=why)
-    candidates = np.flatnonzero(usable)
-    n_independent = min(candidates.size / lobe.shift_area, float(n_shifts))
-    if n_independent < 1:
+    chosen = np.flatnonzero(np.isfinite(maps.r) & maps.shifts.any(axis=1))
+    n_independent = min(n_candidates / lobe.shift_area, float(n_shifts))
+    if n_independent < 1 or not chosen.size:
         return NullResult(
             **header,
             n_independent=n_independent,
             reason="the region is too small against its texture: no independent shift fits in it",
         )
-    chosen = candidates
-    if candidates.size > n_shifts:
-        chosen = np.sort(rng.choice(candidates, n_shifts, replace=False))
     t = maps.studentised()
     centre = float(t[chosen].mean())
     observed = centre + (float(t[maps.zero]) - centre) / np.sqrt(ratio)
