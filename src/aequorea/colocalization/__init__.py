@@ -76,8 +76,18 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        return getattr(_module(_HOME[name], name), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _module(home: str, name: str) -> ModuleType:
+    try:
+        return import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name != home:
+            raise
+        message = f"{name} is part of the napari panels, which this version does not have"
+        raise ImportError(message) from None
 
 
 def __dir__() -> list[str]:

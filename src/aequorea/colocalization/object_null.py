@@ -137,7 +137,7 @@ def fraction_within(
     References
     ----------
     .. [1] Myllymäki et al. (2017), doi:10.1111/rssb.12172
-    .. [2] Mrkvička et al. (2021), doi:10.1007/s11222-021-10024-1
+    .. [2] Mrkvička et al. (2021) Spat. Stat. 42:100430, doi:10.1016/j.spasta.2020.100430
 
     Examples
     --------

@@ -192,9 +192,10 @@ def significance(
 
     References
     ----------
-    .. [1] Fay et al. (1997) J. Cell Sci. 110:991, doi:10.1242/jcs.110.8.991
+    .. [1] Fay et al. (1997) Exp. Cell Res. 231:27, doi:10.1006/excr.1996.3460
     .. [2] Dunn, Kamocka & McDonald (2011) doi:10.1152/ajpcell.00462.2010
-    .. [3] North, Curtis & Sham (2002) doi:10.1086/341527 (the p-value)
+    .. [3] Mrkvička et al. (2021) Spat. Stat. 42:100430, doi:10.1016/j.spasta.2020.100430
+    .. [4] North, Curtis & Sham (2002) doi:10.1086/341527 (the p-value)
 
     Examples
     --------
