@@ -208,3 +208,15 @@ def test_guided_blocks_hold_the_level_on_smooth_fields():
         a, b = correlated_fields((128, 128), sigma_px=1.5, shared_fraction=0, rng=seed)
         p.append(costes_randomization(a, b, n_iter=39, block_size=12, seed=seed)["p_value"])
     assert np.mean(np.array(p) <= 0.05) < 0.12
+
+
+def test_permutations_of_like_blocks_tie_with_the_observed_value():
+    rng = np.random.default_rng(17)
+    a, b = (
+        np.kron(rng.integers(0, k, (4, 4)), np.ones((8, 8))) * f for k, f in ((3, 0.1), (2, 0.3))
+    )
+    result = costes_randomization(a, b, n_iter=199, seed=1)
+    ties = np.abs(result["null"] - result["observed"]) < 1e-9
+    assert ties.sum() > 10
+    above = result["null"] > result["observed"] + 1e-9
+    assert result["p_value"] == ((ties | above).sum() + 1) / 200

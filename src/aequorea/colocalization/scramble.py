@@ -27,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 BlockSize = int | Sequence[int]
 BlockChoice = Literal["grid", "inside"]
 
+# Permutations of like blocks give the same r, up to the order in which it was summed.
+_ROUNDING = 1e-9
 _BATCH = 20  # permutations per task: their dot products share each block of a while it is in cache
 
 
@@ -70,7 +72,8 @@ def costes_randomization(
     dict
         ``observed`` : r of the cropped images in the region;
         ``null`` : ndarray, shape (n_iter,), r of each permutation (NaN if undefined);
-        ``p_value`` : (#{null >= observed} + 1) / (n + 1) over the n defined permutations;
+        ``p_value`` : (#{null >= observed} + 1) / (n + 1) over the n defined permutations, values
+        that differ by rounding only counting as equal;
         ``z_score`` : (observed - mean) / population SD of the null;
         ``hypothesis`` : the null in words;
         ``n_blocks``, ``n_pixels`` : blocks permuted and pixels correlated.
@@ -481,7 +484,8 @@ def _placed(observed: float, null: FloatArray) -> dict[str, float]:
     defined = null[np.isfinite(null)]
     if not defined.size:
         return {"p_value": float("nan"), "z_score": float("nan")}
-    p_value = (np.count_nonzero(defined >= observed) + 1) / (defined.size + 1)
+    at_least = np.count_nonzero(defined >= observed - _ROUNDING)
+    p_value = (at_least + 1) / (defined.size + 1)
     spread = float(defined.std())
     z_score = (observed - float(defined.mean())) / spread if spread > 0 else float("nan")
     return {"p_value": float(p_value), "z_score": z_score}
