@@ -220,3 +220,8 @@ def test_permutations_of_like_blocks_tie_with_the_observed_value():
     assert ties.sum() > 10
     above = result["null"] > result["observed"] + 1e-9
     assert result["p_value"] == ((ties | above).sum() + 1) / 200
+
+
+def test_guided_block_size_of_a_stack_of_one_plane_is_that_of_the_plane():
+    a, b = pair((64, 64))
+    assert guided_block_size(a[None], b[None]) == guided_block_size(a, b)

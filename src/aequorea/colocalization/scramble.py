@@ -220,7 +220,8 @@ def guided_block_size(a: npt.ArrayLike, b: npt.ArrayLike, mask: npt.ArrayLike | 
     Returns
     -------
     int
-        Four times the longer correlation length, rounded up, at least 2.
+        Four times the longest correlation length, rounded up, at least 2. Axes of one pixel
+        have none.
 
     Raises
     ------
@@ -238,7 +239,8 @@ def guided_block_size(a: npt.ArrayLike, b: npt.ArrayLike, mask: npt.ArrayLike | 
     from aequorea.colocalization.autocorrelation import correlation_length_px
 
     pair = channel_pair(a, b, mask)
-    length = max(max(correlation_length_px(image, pair.mask)) for image in (pair.a, pair.b))
+    lengths = np.array([correlation_length_px(image, pair.mask) for image in (pair.a, pair.b)])
+    length = lengths[:, np.array(pair.a.shape) > 1].max()
     if not np.isfinite(length):
         raise InputError(
             "block size: expected an autocorrelation that falls off within the region, found one "
