@@ -173,3 +173,17 @@ def test_matching_bad_input():
         match_objects([[1.0]], [[1.0]], cutoff_um=-1)
     with pytest.raises(InputError, match="finite"):
         match_objects([[np.inf]], [[1.0]], cutoff_um=1)
+
+
+def test_a_stack_of_one_plane_measures_as_the_plane():
+    a, b = random_labels((30, 31), 1, 0.1), random_labels((30, 31), 2, 0.4)
+    plane = object_distances(a, b, spacing_um=(0.2, 0.1))
+    stack = object_distances(a[None], b[None], spacing_um=(0.5, 0.2, 0.1))
+    assert plane["centre_edge_um"].min() < 0
+    for key, values in plane.items():
+        np.testing.assert_allclose(stack[key], values, err_msg=key)
+
+
+def test_an_image_of_one_pixel():
+    distances = object_distances([[1]], [[2]], units="px")
+    assert distances["centre_edge_px"].tolist() == distances["edge_edge_px"].tolist() == [0]

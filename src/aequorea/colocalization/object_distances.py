@@ -66,8 +66,9 @@ def object_distances(
     Notes
     -----
     The edge of an object is the set of centres of its pixels with a face towards another label or
-    the image's border; two touching objects are one pixel apart. Exact; cost O(edge pixels log
-    edge pixels), memory one copy of the labels plus the edge coordinates.
+    the image's border (a stack of one plane has none above and below); two touching objects are
+    one pixel apart. Exact; cost O(edge pixels log edge pixels), memory one copy of the labels
+    plus the edge coordinates.
 
     Examples
     --------
@@ -139,7 +140,9 @@ def _measured(
 def _edges(labels: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
     """Coordinates and labels of pixels with a face towards another label or the border."""
     edge = np.zeros(labels.shape, dtype=np.bool_)
-    for axis in range(labels.ndim):
+    # Along an axis of one pixel (a stack of one plane) every pixel would be at the border.
+    axes = [axis for axis, length in enumerate(labels.shape) if length > 1]
+    for axis in axes or range(labels.ndim):
         along = np.moveaxis(labels, axis, 0)
         out = np.moveaxis(edge, axis, 0)
         differs = along[1:] != along[:-1]
