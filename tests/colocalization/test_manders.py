@@ -106,3 +106,9 @@ def test_unknown_compat_and_bad_pixels_are_refused():
         manders([1], [1], 0, 0, compat="fiji")
     with pytest.raises(InputError, match="NaN or infinite"):
         manders([np.nan, 1], [1, 1], 0, 0)
+
+
+def test_overlap_of_proportional_channels_does_not_exceed_one():
+    for seed in range(100):
+        a = np.random.default_rng(seed).random((17, 13))
+        assert 1 - 1e-12 < overlap(a, 3 * a)[0] <= 1

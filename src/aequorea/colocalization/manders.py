@@ -264,7 +264,8 @@ def overlap_of(moments: PairMoments) -> tuple[float, float, float]:
     if not moments.n or moments.min_a < 0 or moments.min_b < 0:
         return _NAN, _NAN, _NAN
     aa, bb, ab = moments.raw
-    r = ab / math.sqrt(aa) / math.sqrt(bb) if aa > 0 and bb > 0 else _NAN
+    # Of proportional channels r is 1, which rounding may exceed.
+    r = min(ab / math.sqrt(aa) / math.sqrt(bb), 1.0) if aa > 0 and bb > 0 else _NAN
     return r, _ratio(ab, aa), _ratio(ab, bb)
 
 
