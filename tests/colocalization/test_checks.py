@@ -239,3 +239,9 @@ def test_bad_input(arguments, message):
         check_channels(*arguments)
     with pytest.raises(InputError, match="bit_depth"):
         check_channels([1, 2], [2, 1], bit_depth=0)
+
+
+def test_boolean_channels_and_an_array_of_thresholds_are_judged():
+    a, b = np.random.default_rng(0).poisson(20, (2, 64, 64))
+    assert found("signal", a > 20, b > 20) == ["ok", "ok"]
+    assert found("threshold", a, b, thresholds=np.array([-1, 15])) == ["warning", "ok"]

@@ -152,7 +152,10 @@ def _require_bit_depth(bit_depth: int | None) -> None:
 
 def _unchecked_pair(a: npt.ArrayLike, b: npt.ArrayLike, mask: npt.ArrayLike | None) -> ChannelPair:
     """The pair with its shapes checked; values may be anything, that is for the checks to say."""
-    image_a, image_b = numeric_image(a, "channel a"), numeric_image(b, "channel b")
+    image_a, image_b = (
+        image.astype(np.uint8) if image.dtype == np.bool_ else image
+        for image in (numeric_image(a, "channel a"), numeric_image(b, "channel b"))
+    )
     if image_a.shape != image_b.shape:
         raise AxisMismatchError(
             f"shape mismatch: channel a is {image_a.shape}, channel b is {image_b.shape}; "
@@ -497,7 +500,7 @@ def _threshold_checks(
     pair: ChannelPair, names: tuple[str, str], thresholds: tuple[float, float] | None
 ) -> Iterable[CheckResult]:
     source = "Costes'" if thresholds is None else "the given"
-    levels = thresholds or costes_threshold(pair.a, pair.b, pair.mask)
+    levels = costes_threshold(pair.a, pair.b, pair.mask) if thresholds is None else thresholds
     for threshold, values, name in zip(levels, pair.values(), names, strict=True):
         value = float(threshold)
         if not math.isfinite(value):
