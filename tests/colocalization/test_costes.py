@@ -244,3 +244,11 @@ def test_byte_order_of_the_file_does_not_matter():
     a, b = stained("u2")
     swapped = costes_threshold(a.astype(">u2"), b.astype(">u2"))
     assert swapped == costes_threshold(a, b)
+
+
+def test_manders_curves_of_long_integers_far_from_zero():
+    a, b = (x.astype(np.int64) + 2**52 for x in stained())
+    sweep = costes_sweep(a, b)
+    assert sweep.m1[0] == pytest.approx(1, abs=1e-3)
+    assert sweep.m1.min() >= 0
+    assert sweep.m2.min() >= 0

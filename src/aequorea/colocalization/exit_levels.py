@@ -80,11 +80,13 @@ class LevelTally:
             else (m.min_b, m.max_b, m.min_a, m.max_a)
         )
         span = max(high_u - low_u, high_v - low_v) + 1
+        reach = max(abs(low_u), abs(high_u), abs(low_v), abs(high_v))
         self._tabled = (
             line.whole
             and dtype.kind in "iu"
             and span <= LARGEST_SPAN
             and span * span * m.n < _EXACT
+            and reach * m.n < _EXACT
             and line.u[0] == low_u
             and line.u[-1] == high_u
         )
