@@ -141,3 +141,13 @@ def test_fit_bad_input():
         fit_ccf([1, 2], [1])
     with pytest.raises(CalibrationError):
         fit_ccf(np.arange(9), np.arange(9), spacing_um=0)
+
+
+@pytest.mark.parametrize(
+    "curve", [np.arange(-10, 11) == 0, np.random.default_rng(1).normal(0, 0.01, 41)]
+)
+def test_fit_refuses_a_peak_that_the_shifts_do_not_resolve(curve):
+    fit = fit_ccf(np.arange(curve.size), curve)
+    assert not fit.success
+    assert np.isnan(fit.amplitude)
+    assert "narrower than one pixel" in fit.reason

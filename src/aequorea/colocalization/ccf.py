@@ -127,9 +127,9 @@ def _rows_along(pair: ChannelPair, axis: int) -> ChannelPair:
 
 def _countable(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Few dtypes, so that few kernels are compiled."""
-    if image.dtype in (np.uint8, np.uint16, np.float32, np.float64):
-        return image if image.dtype.isnative else image.astype(image.dtype.newbyteorder("="))
-    return image.astype(np.float64)
+    native = image.dtype.newbyteorder("=")
+    narrow = native in (np.uint8, np.uint16, np.float32)
+    return image.astype(native if narrow else np.float64, copy=False)
 
 
 def _all_sums(rows: ChannelPair, largest: int, workers: int | None) -> FloatArray:
@@ -271,7 +271,8 @@ def fit_ccf(shifts: npt.ArrayLike, ccf: npt.ArrayLike, spacing_um: float | None 
     Notes
     -----
     A fit is refused (``success`` False, NaN values) where fewer than 6 shifts are defined, the
-    curve is flat, the extremum lies outside the shifts examined, or the width is beyond them.
+    curve is flat, the extremum lies outside the shifts examined, or the width is below one pixel
+    or beyond the shifts.
 
     Examples
     --------
@@ -322,6 +323,8 @@ def _gaussian_fit(x: FloatArray, y: FloatArray, spacing_um: float | None) -> Ccf
     fwhm = sigma * _FWHM_PER_SIGMA
     if not x.min() <= centre <= x.max():
         return _no_fit("the extremum lies outside the shifts examined")
+    if fwhm < 1.0:
+        return _no_fit("the extremum is narrower than one pixel: its size is not resolved")
     if fwhm > 2.0 * span:
         return _no_fit("the width is beyond the shifts examined; raise max_shift")
     return CcfFit(
