@@ -330,3 +330,31 @@ def test_functions_stay_in_front_of_modules_of_the_same_name():
 
     for name in ("manders", "significance"):
         assert callable(getattr(package, name))
+
+
+def test_an_undefined_extra_metric_has_a_reason():
+    a, _ = two_channels()
+    warnings = []
+    (row,) = analyse_pairwise(
+        a, 255 - a, metrics=("pcc",), extra_metrics=("areas", "pcc_above"),
+        region_warnings=warnings,
+    )  # fmt: skip
+    assert np.isfinite(row["pcc"])
+    assert np.isnan([row["percent_area"], row["n_coloc"], row["n_a"], row["n_b"]]).all()
+    assert "no Manders threshold" in row["reason"]
+    assert len(warnings) == 1
+    (row,) = analyse_pairwise(
+        a, a, metrics=("pcc",), extra_metrics=("pcc_above",), threshold_method="manual",
+        threshold_a=999, threshold_b=999,
+    )  # fmt: skip
+    assert np.isnan(row["pcc_above"])
+    assert row["reason"] == "metric undefined for this region"
+
+
+def test_compat_napari_looks_for_thresholds_only_where_manders_is_asked_for():
+    a, b = two_channels()
+    (row,) = analyse_pairwise(a, b, metrics=("pcc",), compat="napari")
+    assert np.isnan([row["threshold_a"], row["threshold_b"], row["tm1"], row["tm2"]]).all()
+    assert row["reason"] == ""
+    (row,) = analyse_pairwise(a, b, metrics=("tm1",))
+    assert row["tm1"] == row["m1"] > 0

@@ -99,7 +99,7 @@ EXTRA_METRICS = (
     "tm1",
     "tm2",
 )
-_NEEDS_THRESHOLDS = {"pcc_above", "pcc_below", "overlap_thresholded", "areas", "tm1", "tm2"}
+_NEEDS_THRESHOLDS = {"pcc_above", "pcc_below", "overlap_thresholded", "areas"}
 _AREA_KEYS = (
     "n_coloc",
     "n_a",
@@ -112,6 +112,12 @@ _AREA_KEYS = (
     "percent_intensity_above_a",
     "percent_intensity_above_b",
 )
+_EXTRA_KEYS = {
+    "overlap_thresholded": ("overlap_thr", "k1_thr", "k2_thr"),
+    "areas": _AREA_KEYS,
+    "tm1": (),  # m1 and m2 again
+    "tm2": (),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -585,10 +591,10 @@ def _extra(
         plain = manders_of(x, y, moments, 0.0, 0.0, compat=None)
         return {name: plain[name == "m2_plain"]}
     if name == "overlap_thresholded":
-        return dict(
-            zip(("overlap_thr", "k1_thr", "k2_thr"), overlap_above(x, y, t_a, t_b), strict=True)
-        )
+        return dict(zip(_EXTRA_KEYS[name], overlap_above(x, y, t_a, t_b), strict=True))
     if name == "areas":
+        if not (np.isfinite(t_a) and np.isfinite(t_b)):
+            return dict.fromkeys(_AREA_KEYS, _NAN)
         areas = asdict(areas_of(x, y, moments, t_a, t_b, compat=coloc2))
         return {key: areas[key] for key in _AREA_KEYS}
     return {name: row[name.removeprefix("t")]}
@@ -601,8 +607,9 @@ def explain(
 
     Both are empty where every requested measure is defined.
     """
-    undefined = any(np.isnan(row[key]) for metric in request.metrics for key in VALUE_KEYS[metric])
-    if not undefined:
+    keys = [key for metric in request.metrics for key in VALUE_KEYS[metric]]
+    keys += [key for extra in request.extras for key in _EXTRA_KEYS.get(extra, (extra,))]
+    if not any(np.isnan(row[key]) for key in keys):
         return "", ""
     warning = _why(moments, row, request, names)
     return warning, warning + _detail(moments, names)
@@ -621,7 +628,7 @@ def _why(moments: PairMoments, row: Row, request: Request, names: tuple[str, str
     ]
     if flat:
         return "; ".join(flat)
-    if "mcc" in request.metrics and not (
+    if request.thresholded and not (
         np.isfinite(row["threshold_a"]) and np.isfinite(row["threshold_b"])
     ):
         return "no Manders threshold could be determined (try a different threshold method)"
