@@ -204,6 +204,9 @@ WITHIN_COLUMNS = (
     "hypothesis",
     "reason",
 )
+#: With fewer objects of either stain in a region, distances are not held against chance.
+MIN_OBJECTS = 5
+_TOO_FEW = f"fewer than {MIN_OBJECTS} objects of either channel: too few to hold against chance"
 _STEPS = 40
 _NO_SPACING = "no pixel size: distances in µm need --spacing-um z,y,x"
 
@@ -303,6 +306,8 @@ class _Chance:
         crop: RegionCrop,
         side: int,
     ) -> list[Row]:
+        if min(len(points), len(others)) < MIN_OBJECTS:
+            return [self._untested(_TOO_FEW, len(points), len(others))]
         mask = crop.mask if crop.mask is not None else np.ones(self._stains.spatial_shape, bool)
         marks = self._stains.landmarks
         landmark = None if marks is None or self._null != "profile" else marks[crop.where]
@@ -321,9 +326,18 @@ class _Chance:
                 landmark=landmark if landmark is not None and (landmark & mask).any() else None,
             )
         except InputError as error:
-            nothing = dict.fromkeys(WITHIN_COLUMNS[4:14], np.nan)
-            return [{**nothing, "null": self._null, "hypothesis": "", "reason": str(error)}]
+            return [self._untested(str(error), len(points), len(others))]
         return _curve_rows(found)
+
+    def _untested(self, reason: str, n_objects: int, n_others: int) -> Row:
+        return {
+            **dict.fromkeys(WITHIN_COLUMNS[4:12], np.nan),
+            "n_objects": n_objects,
+            "n_others": n_others,
+            "null": self._null,
+            "hypothesis": "",
+            "reason": reason,
+        }
 
 
 def _curve_rows(found: FractionWithin) -> list[Row]:
