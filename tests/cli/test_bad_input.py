@@ -151,3 +151,21 @@ def test_convert_keeps_pixels_and_calibration(aequorea, files, tmp_path):
     assert copy.spacing_um == original.spacing_um
     assert aequorea("convert", files / "good.ome.tif", target).returncode == 2
     assert aequorea("convert", files / "good.ome.tif", tmp_path / "copy.bmp").returncode == 2
+
+
+def test_axes_that_a_file_does_not_say_can_be_given(files, tmp_path, capsys):
+    stack = tmp_path / "stack.npy"
+    np.save(stack, np.zeros((3, 8, 9), np.uint8))
+    assert run(["info", str(stack)]) == 2
+    refused_in_one_line(capsys.readouterr().err, "axes")
+    assert run(["info", str(stack), "--axes", "zyx"]) == 0
+    assert "z=3 × y=8 × x=9" in capsys.readouterr().out
+    target = tmp_path / "stack.ome.tif"
+    assert run(["convert", str(stack), str(target), "--axes", "zyx"]) == 0
+    assert package.open(target).axes == "zyx"
+    for wrong in ("zyq", "yx", "zyxx", ""):
+        assert run(["info", str(stack), "--axes", wrong]) == 2
+        refused_in_one_line(capsys.readouterr().err, "axes")
+    command = ["coloc", str(stack), str(stack), "--axes", "yx", "--out", str(tmp_path / "run")]
+    assert run(command) == 2
+    refused_in_one_line(capsys.readouterr().err, "axes")

@@ -34,7 +34,7 @@ def test_help_shows_every_parameter_with_unit_bounds_and_default(capsys):
         assert field.flag in text
         assert field.meaning, f"{field.key} has no docstring"
     assert "unit: µm; bounds: > 0" in text
-    assert "choices: stationary, profile, phase, none; default: stationary" in text
+    assert "choices: profile, stationary, phase, none; default: profile" in text
 
 
 @pytest.mark.parametrize(

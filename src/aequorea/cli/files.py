@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
     from aequorea.io import FileInfo
 
+_AXES = (
+    "Axes of the file, in its order, out of tczyx, where it does not say or says it wrong: zyx "
+    "for a plain stack."
+)
+
 
 def info(
     file: Path,
     /,
     *,
     scene: Annotated[int, Parameter(help="Which scene (position, series), from 0.")] = 0,
+    axes: Annotated[str | None, Parameter(help=_AXES)] = None,
 ) -> None:
     """Show what an image file contains: axes, calibration, channels, times, scenes.
 
@@ -29,7 +35,7 @@ def info(
     """
     from aequorea.io import describe
 
-    sys.stdout.write("\n".join(_lines(describe(file, scene))) + "\n")
+    sys.stdout.write("\n".join(_lines(describe(file, scene, axes=axes))) + "\n")
 
 
 def _lines(found: FileInfo) -> Iterator[str]:
@@ -69,6 +75,7 @@ def convert(
     /,
     *,
     scene: Annotated[int, Parameter(help="Which scene (position, series), from 0.")] = 0,
+    axes: Annotated[str | None, Parameter(help=_AXES)] = None,
     overwrite: Annotated[bool, Parameter(help="Replace the target if it exists.")] = False,
 ) -> None:
     """Copy an image, with its calibration, to OME-Zarr (.ome.zarr) or OME-TIFF (.ome.tif).
@@ -82,5 +89,5 @@ def convert(
     """
     import aequorea
 
-    aequorea.save(aequorea.open(source, scene=scene), target, overwrite=overwrite)
+    aequorea.save(aequorea.open(source, scene=scene, axes=axes), target, overwrite=overwrite)
     sys.stdout.write(f"{target}\n")

@@ -280,6 +280,39 @@ def test_surrogates_need_whole_rectangles(cells, tmp_path):
         colocalize(folder / "cells.ome.tif", parameters=parameters, out=tmp_path / "run")
 
 
+def test_the_profile_null_is_the_default(run):
+    assert set(run.table("significance")["null"]) == {"profile"}
+    assert set(run.table("object_distances")["null"]) == {"profile"}
+
+
+def test_few_objects_are_counted_but_not_tested(save, tmp_path):
+    data = np.random.default_rng(0).poisson(10, (2, 64, 64)).astype(np.uint16)
+    for k in range(4):
+        data[:, 10 + 12 * k : 14 + 12 * k, 20:24] += 200
+    data[1, 10:14, 40:44] += 200  # five in the second channel, four in the first
+    image = save(data, "cyx", spacing_um={"y": 0.1, "x": 0.1})
+    result = colocalize(image, parameters=QUICK, out=tmp_path / "run")
+    within = result.table("object_distances")
+    assert within[["n_objects", "n_others"]].values.tolist() == [[4, 5], [5, 4]]
+    assert within[["observed", "expected", "low", "high", "p_curve"]].isna().all(axis=None)
+    assert within["reason"].str.contains("fewer than 5 objects").all()
+    summary = result.table("object_summary").iloc[0]
+    assert (summary["n_objects_a"], summary["n_objects_b"], summary["n_matched"]) == (4, 5, 4)
+    assert result.report.exists()
+
+
+def test_a_plain_stack_is_read_with_the_axes_it_is_said_to_have(tmp_path):
+    stacks = np.random.default_rng(0).poisson(20, (2, 5, 32, 32)).astype(np.uint16)
+    paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for path, stack in zip(paths, stacks, strict=True):
+        np.save(path, stack)
+    quick = {"significance": {"null": "none"}, "objects": {"objects": False}}
+    result = colocalize(paths, parameters={**quick, "axes": "zyx"}, out=tmp_path / "run")
+    assert aequorea.open(result.directory / "images.zarr").axes == "czyx"
+    row = result.table("pixel").iloc[0]
+    assert row["pcc"] == pytest.approx(pearson(*stacks)[0], abs=1e-12)
+
+
 def test_unknown_parameters_are_named(cells, tmp_path):
     folder, _ = cells
     with pytest.raises(InputError, match=r"parameters: unknown key 'sgnificance'; did you mean"):
@@ -303,6 +336,9 @@ def test_an_image_beyond_the_budget_is_streamed_to_the_same_numbers(save, tmp_pa
     assert tests["reason"].str.contains("--max-memory").all()
     assert pieces.table("object_summary")["reason"].str.contains("--max-memory").all()
     assert any("--max-memory" in w for w in pieces.warnings)
+    checks = pieces.table("checks")
+    assert set(checks["check"]) >= {"extent", "saturation"}
+    assert checks["message"].str.contains("looked at .*z 3–3 of 0–5.* only").all()
     assert pieces.report.exists()
     with pytest.raises(InputError, match="--per-slice"):
         colocalize(

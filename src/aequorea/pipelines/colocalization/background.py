@@ -28,9 +28,11 @@ class Subtracted:
         self.stains = stains
         self.levels = tuple(levels)
 
-    def pixels(self, channel: int, frame: int) -> NDArray[Any]:
-        """Pixels of one channel at one time, less background."""
-        return subtract(self.stains.pixels(channel, frame), self.levels[channel])
+    def pixels(
+        self, channel: int, frame: int, where: tuple[slice, ...] | None = None
+    ) -> NDArray[Any]:
+        """Pixels of one channel at one time, less background; only those of ``where``."""
+        return subtract(self.stains.pixels(channel, frame, where), self.levels[channel])
 
 
 def subtract(pixels: NDArray[Any], level: float) -> NDArray[Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from aequorea.colocalization.checks import CheckResult, check_channels
 from aequorea.errors import AequoreaWarning
@@ -14,13 +17,14 @@ if TYPE_CHECKING:
 
     from aequorea.pipelines.colocalization.background import Subtracted
     from aequorea.pipelines.colocalization.pixel_measures import Track
+    from aequorea.pipelines.colocalization.stains import Stains
 
 CHECK_COLUMNS = ("channel_a", "channel_b", "check", "severity", "channel", "value", "message")
 _SHOWN = {"warning", "refusal"}
 _AFTER_SUBTRACTION = {"offset", "intercept", "threshold"}
 
 
-def check_table(pixels: Subtracted, *, track: Track) -> pd.DataFrame:
+def check_table(pixels: Subtracted, *, track: Track, most_px: int | None = None) -> pd.DataFrame:
     """Check every pair of stains in every frame, over all regions together.
 
     Pixels are judged as they came; what background subtraction is to cure is judged after it.
@@ -29,6 +33,10 @@ def check_table(pixels: Subtracted, *, track: Track) -> pd.DataFrame:
     ----------
     pixels : Subtracted
     track : callable
+    most_px : int, optional
+        Look at no more pixels than this at once: whole planes around the one with most of the
+        regions in it (the middle one without regions), or a window of that plane. Every message
+        then says what was looked at.
 
     Returns
     -------
@@ -45,7 +53,8 @@ def check_table(pixels: Subtracted, *, track: Track) -> pd.DataFrame:
     told: set[tuple[str, str | None]] = set()
     for frame, a, b in track(list(stains.fields())):
         names = stains.names[a], stains.names[b]
-        for result in _checks(pixels, frame, a, b):
+        where = None if most_px is None else sample_window(stains, frame, most_px)
+        for result in _checks(pixels, frame, a, b, where):
             rows.append({"frame": frame, **_row(result, names)})
             kind = result.name, result.channel
             if result.level in _SHOWN and kind not in told:
@@ -55,19 +64,77 @@ def check_table(pixels: Subtracted, *, track: Track) -> pd.DataFrame:
     return tidy(rows, stains, CHECK_COLUMNS)
 
 
-def _checks(pixels: Subtracted, frame: int, a: int, b: int) -> list[CheckResult]:
+def sample_window(stains: Stains, frame: int, most_px: int) -> tuple[slice, ...]:
+    """A part of a field of at most ``most_px`` pixels, where the regions are, else in the middle.
+
+    Whole planes while one fits; else a window of one plane, at least 64 pixels wide.
+    """
+    shape = stains.spatial_shape
+    labels = stains.regions_at(frame)
+    centre = [n // 2 for n in shape]
+    if labels is not None and labels.any():
+        planes = labels.reshape(-1, *shape[-2:])
+        fullest = int(np.argmax([np.count_nonzero(plane) for plane in planes]))
+        inside = np.nonzero(planes[fullest])
+        centre = [fullest] * (len(shape) - 2) + [int(np.median(at)) for at in inside]
+    plane_px = shape[-1] * shape[-2]
+    if len(shape) == 3 and most_px >= plane_px:
+        depth = min(shape[0], most_px // plane_px)
+        return (_around(centre[0], depth, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
+    shrink = min(1.0, (most_px / plane_px) ** 0.5)
+    sides = [min(n, max(64, int(n * shrink))) for n in shape[-2:]]
+    rows, columns = (
+        _around(c, side, n) for c, side, n in zip(centre[-2:], sides, shape[-2:], strict=True)
+    )
+    return (*(slice(c, c + 1) for c in centre[:-2]), rows, columns)
+
+
+def _around(centre: int, length: int, size: int) -> slice:
+    start = min(max(0, centre - length // 2), size - length)
+    return slice(start, start + length)
+
+
+def _checks(
+    pixels: Subtracted, frame: int, a: int, b: int, where: tuple[slice, ...] | None
+) -> list[CheckResult]:
+    """Findings about one pair; about a part of it, they say so."""
+    found = _findings(pixels, frame, a, b, where)
+    if where is None:
+        return found
+    part = _worded(where, pixels.stains)
+    seen = f"the image exceeds the memory budget, so the input checks looked at {part} only"
+    return [
+        CheckResult(name="extent", level="note", value=float("nan"), message=seen),
+        *(replace(result, message=f"{result.message} (looked at {part} only)") for result in found),
+    ]
+
+
+def _worded(where: tuple[slice, ...], stains: Stains) -> str:
+    parts = [
+        f"{axis} {part.start}–{part.stop - 1} of 0–{size - 1}"
+        for axis, part, size in zip(stains.spatial_axes, where, stains.spatial_shape, strict=True)
+        if part.stop - part.start < size
+    ]
+    return ", ".join(parts) or "all of it"
+
+
+def _findings(
+    pixels: Subtracted, frame: int, a: int, b: int, where: tuple[slice, ...] | None
+) -> list[CheckResult]:
     stains = pixels.stains
     names = stains.names[a], stains.names[b]
     labels = stains.regions_at(frame)
-    mask = None if labels is None else labels != 0
+    mask = None if labels is None else (labels if where is None else labels[where]) != 0
     if mask is not None and mask.sum() < 2:
-        return []
+        nothing = "input checks left out: fewer than two pixels lie in regions"
+        return [CheckResult(name="regions", level="note", value=float("nan"), message=nothing)]
     metadata = {n: dict(stains.images[k].metadata) for n, k in zip(names, (a, b), strict=True)}
-    raw = stains.pixels(a, frame), stains.pixels(b, frame)
+    raw = stains.pixels(a, frame, where), stains.pixels(b, frame, where)
     results = check_channels(*raw, mask, names=names, metadata=metadata)
     if not any(pixels.levels):
         return results
-    cured = check_channels(pixels.pixels(a, frame), pixels.pixels(b, frame), mask, names=names)
+    less = pixels.pixels(a, frame, where), pixels.pixels(b, frame, where)
+    cured = check_channels(*less, mask, names=names)
     kept = [r for r in results if r.name not in _AFTER_SUBTRACTION]
     return kept + [r for r in cured if r.name in _AFTER_SUBTRACTION]
 

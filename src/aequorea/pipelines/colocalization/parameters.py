@@ -64,11 +64,11 @@ class PixelParameters(Parameters):
 class SignificanceParameters(Parameters):
     """The null hypothesis and what it is asked about."""
 
-    null: Literal["stationary", "profile", "phase", "none"] = "stationary"
-    """'stationary': does the fine structure align, if both stains are stationary in the region?
-    'profile': the same, given each channel's large-scale profile (distance to the edge or to
-    landmarks, depth, illumination). 'phase': random textures, for whole images only. 'none': no
-    p-values."""
+    null: Literal["profile", "stationary", "phase", "none"] = "profile"
+    """'profile': does the fine structure align, given each channel's large-scale profile (distance
+    to the edge or to landmarks, depth, illumination)? 'stationary': the same without a profile, for
+    textures that are alike everywhere in the region. 'phase': random textures, for whole images
+    only. 'none': no p-values."""
 
     primary: Literal["pcc", "srcc", "m1", "m2"] = "pcc"
     """The one metric that the test is about, declared beforehand."""
@@ -150,6 +150,10 @@ class ColocalizationParameters(Parameters):
 
     scene: int = option(0, ge=0)
     """Which scene (position, series) of the file."""
+
+    axes: str | None = None
+    """Axes of the files, in their order, out of tczyx, where they do not say or say it wrong:
+    zyx for a plain stack."""
 
     spacing_um: tuple[float, ...] | None = option(None, unit="µm", min_length=2, max_length=3)
     """Distance between pixel centres, z,y,x or y,x, where the file does not give it or is wrong."""

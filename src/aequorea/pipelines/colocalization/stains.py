@@ -87,10 +87,13 @@ class Stains:
         """Bytes of one time point of one channel."""
         return int(np.prod(self.spatial_shape, dtype=np.int64)) * self.images[0].dtype.itemsize
 
-    def pixels(self, channel: int, frame: int) -> NDArray[Any]:
-        """Raw pixels of one channel at one time."""
+    def pixels(
+        self, channel: int, frame: int, where: tuple[slice, ...] | None = None
+    ) -> NDArray[Any]:
+        """Raw pixels of one channel at one time; only those of ``where`` are read."""
+        index = (slice(None),) * len(self.spatial_axes) if where is None else where
         image = self.images[channel]
-        return np.asarray(image[frame] if "t" in image.axes else image[...])
+        return np.asarray(image[(frame, *index) if "t" in image.axes else index])
 
     def pieces(self, channel: int, frame: int) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
         """Raw pixels of one channel at one time, in pieces of at most 16 million pixels."""
@@ -149,7 +152,7 @@ def open_stains(files: Sequence[Path], parameters: ColocalizationParameters) -> 
 def _channels(
     files: Sequence[Path], parameters: ColocalizationParameters
 ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
-    opened = [open_image(file, scene=parameters.scene) for file in files]
+    opened = [open_image(f, scene=parameters.scene, axes=parameters.axes) for f in files]
     if len(opened) == 1:
         image = opened[0]
         images = [image.channel(k) for k in range(len(image.channels))]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aequorea.pipelines.colocalization.stains import Stains
 
 # Sixteen float32 pairs per pixel: what the masked null needs at its peak, the most of all steps.
-_BYTES_PER_PIXEL = 16 * 8
+BYTES_PER_PIXEL = 16 * 8
 
 _TEXT = {
     "alternative",
@@ -48,7 +48,7 @@ _TEXT = {
 
 def needed_bytes(stains: Stains) -> int:
     """Memory that measuring one frame of one pair takes at its peak."""
-    return int(np.prod(stains.spatial_shape, dtype=np.int64)) * _BYTES_PER_PIXEL
+    return int(np.prod(stains.spatial_shape, dtype=np.int64)) * BYTES_PER_PIXEL
 
 
 def left_out_reason(stains: Stains, max_memory_bytes: int) -> str:

@@ -14,7 +14,7 @@ from aequorea.errors import AequoreaWarning, CalibrationError
 from aequorea.io.tables import read_table, write_table
 from aequorea.pipelines.colocalization.background import Subtracted, background_levels
 from aequorea.pipelines.colocalization.images import write_images
-from aequorea.pipelines.colocalization.input_checks import CHECK_COLUMNS, check_table
+from aequorea.pipelines.colocalization.input_checks import check_table
 from aequorea.pipelines.colocalization.object_measures import (
     OBJECT_TABLE_COLUMNS,
     PAIR_COLUMNS,
@@ -44,6 +44,7 @@ from aequorea.pipelines.colocalization.significance_measures import (
 )
 from aequorea.pipelines.colocalization.stains import Stains, open_stains
 from aequorea.pipelines.colocalization.streamed_measures import (
+    BYTES_PER_PIXEL,
     left_out_reason,
     left_out_table,
     needed_bytes,
@@ -239,6 +240,7 @@ class _Workflow:
         self.execution = execution
         self.budget = execution.max_memory_bytes
         self.streamed = needed_bytes(stains) > self.budget
+        self.most_px = self.budget // BYTES_PER_PIXEL if self.streamed else None
 
     def steps(self, roles: tuple[str, ...]) -> list[Step]:
         """The plan."""
@@ -246,7 +248,12 @@ class _Workflow:
         images = tuple(r for r in roles if r.startswith("image"))
         regions = tuple(r for r in roles if r == "regions")
         landmarks = tuple(r for r in roles if r == "landmarks")
-        choice = {"channels": p.channels, "scene": p.scene, "streamed": self.streamed}
+        choice = {
+            "channels": p.channels,
+            "scene": p.scene,
+            "axes": p.axes,
+            "streamed": self.streamed,
+        }
         measured = (*images, *regions)
         measures = [
             Step(
@@ -263,7 +270,7 @@ class _Workflow:
                 function=self.checks,
                 inputs=measured,
                 needs=("background",),
-                parameters=choice,
+                parameters={**choice, "most_px": self.most_px},
                 outputs=_tables("checks"),
             ),
             Step(
@@ -369,10 +376,12 @@ class _Workflow:
 
     def checks(self, context: StepContext) -> None:
         """Saturation, offsets, bleed-through, compression and what else misleads."""
-        if self.streamed:
-            _write_tables(context, checks=tidy([], self.stains, CHECK_COLUMNS))
-            return
-        _write_tables(context, checks=check_table(self._subtracted(context), track=context.track))
+        table = check_table(
+            self._subtracted(context),
+            track=context.track,
+            most_px=self.most_px,
+        )
+        _write_tables(context, checks=table)
 
     def pixel(self, context: StepContext) -> None:
         """Thresholds and all pixel metrics, per region, frame, pair and slice."""

@@ -1,0 +1,59 @@
+"""Input checks of images beyond the memory budget look at a part, and say which."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aequorea.model import Image
+from aequorea.pipelines.colocalization.background import Subtracted
+from aequorea.pipelines.colocalization.input_checks import check_table, sample_window
+from aequorea.pipelines.colocalization.stains import Stains
+
+
+def stains(data, regions=None):
+    axes = "yx" if data.ndim == 3 else "zyx"
+    names = {0: "whole image"} if regions is None else {1: "cell"}
+    images = tuple(Image(data=channel, axes=axes, channels=("C",)) for channel in data)
+    return Stains(images=images, names=("A", "B"), regions=regions, region_names=names)
+
+
+def test_the_sample_lies_where_the_regions_are():
+    data = np.ones((2, 9, 100, 200), np.uint8)
+    regions = np.zeros((9, 100, 200), np.uint8)
+    regions[7, 80:90, 10:20] = 1
+    assert sample_window(stains(data), 0, 20_000) == np.s_[4:5, 0:100, 0:200]
+    assert sample_window(stains(data), 0, 60_000) == np.s_[3:6, 0:100, 0:200]
+    assert sample_window(stains(data, regions), 0, 20_000) == np.s_[7:8, 0:100, 0:200]
+    assert sample_window(stains(data, regions), 0, 5_000) == np.s_[7:8, 36:100, 0:100]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    shape=st.lists(st.integers(1, 150), min_size=2, max_size=3),
+    most_px=st.integers(0, 100_000),
+)
+def test_the_sample_lies_inside_and_is_never_empty(shape, most_px):
+    field = stains(np.ones((2, *shape), np.uint8))
+    window = sample_window(field, 0, most_px)
+    sizes = [w.stop - w.start for w in window]
+    assert all(0 <= w.start < w.stop <= n for w, n in zip(window, shape, strict=True))
+    assert np.prod(sizes) <= max(most_px, 64 * max(64, *shape))
+
+
+def test_findings_say_what_was_looked_at():
+    data = np.random.default_rng(0).poisson(40, (2, 6, 64, 64)).astype(np.uint8)
+    data[0, 3, :30] = 255
+    pixels = Subtracted(stains(data), (0.0, 0.0))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        table = check_table(pixels, track=iter, most_px=64 * 64)
+    assert told
+    assert all("(looked at z 3–3 of 0–5 only)" in str(w.message) for w in told)
+    first = table.iloc[0]
+    assert (first["check"], first["severity"]) == ("extent", "note")
+    assert "exceeds the memory budget" in first["message"]
+    saturation = table[(table["check"] == "saturation") & (table["channel"] == "A")].iloc[0]
+    assert saturation["value"] == pytest.approx(30 / 64, abs=0.01)
