@@ -252,3 +252,11 @@ def test_manders_curves_of_long_integers_far_from_zero():
     assert sweep.m1[0] == pytest.approx(1, abs=1e-3)
     assert sweep.m1.min() >= 0
     assert sweep.m2.min() >= 0
+
+
+def test_coloc2_stepper_refuses_endless_walks_along_falling_lines_too():
+    rising = np.linspace(1, 10, 50)
+    a, b = np.append(rising, 1e18), np.append(rising, 0.0)
+    assert costes_regression(a, b)[0] < 0
+    with pytest.raises(InputError, match="steps of 1"):
+        costes_threshold(a, b, compat="coloc2", stepper="costes")

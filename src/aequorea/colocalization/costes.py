@@ -339,9 +339,15 @@ def _coloc2(
 
     if stepper == "bisection":
         return _coloc2_bisection(x, y, pair, low, high, max_iter)
+    steps = int(max(np.ceil(high - max(low, 1.0)), 0.0))
+    if steps >= LARGEST_SPAN:
+        raise InputError(
+            f"Coloc 2's stepper goes down in steps of 1, too many from {high:g} to {low:g}; "
+            "rescale the intensities or use stepper='bisection'"
+        )
     if slope > 0:
-        return _coloc2_walk(x, y, moments, pair, low, high, along_a=along_a)
-    # Along a falling line r starts out negative, so the walk ends within a few steps.
+        return _coloc2_walk(x, y, moments, pair, high, steps, along_a=along_a)
+    # Along a falling line r mostly starts out negative, and the walk is over in a few steps.
     value, previous = high, np.inf
     while True:
         t_a, t_b = pair(value)
@@ -356,18 +362,12 @@ def _coloc2_walk(
     y: Pixels,
     moments: PairMoments,
     pair: Callable[[float], tuple[float, float]],
-    low: float,
     high: float,
+    steps: int,
     *,
     along_a: bool,
 ) -> tuple[float, float]:
     """Coloc 2's stepper along a rising line, all its levels evaluated at once."""
-    steps = int(max(np.ceil(high - max(low, 1.0)), 0.0))
-    if steps >= LARGEST_SPAN:
-        raise InputError(
-            f"Coloc 2's stepper goes down in steps of 1, too many from {high:g} to {low:g}; "
-            "rescale the intensities or use stepper='bisection'"
-        )
     pairs = np.array([pair(high - k) for k in range(steps, -1, -1)])
     u, v = (pairs[:, 0], pairs[:, 1]) if along_a else (pairs[:, 1], pairs[:, 0])
     tally = LevelTally(LevelLine(u, v, along_a, whole=True), moments, x.dtype, parallel=False)
