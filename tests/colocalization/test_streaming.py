@@ -177,3 +177,14 @@ def test_pixels_that_stop_correlating_exactly_are_decided_alike(seed, size):
     a = rng.integers(0, 8, (2, size, size)).astype("u1")
     b = (a // 2 + rng.integers(0, 5, a.shape)).astype("u1")
     compare(a, b, None, chunk=(1, 2, size), metrics=("mcc",))
+
+
+def test_pixels_that_are_equal_up_to_rounding_are_reported_as_in_memory():
+    a = np.where(np.eye(6) > 0, 0.3, 0.1 + 0.2)
+    b = np.random.default_rng(0).random((6, 6))
+    options = {"metrics": ("mcc",), "threshold_method": "otsu"}
+    (whole,), (streamed,) = analyse_pairwise(a, b, **options), stream_pairwise(a, b, **options)
+    assert np.isnan(whole["threshold_a"])
+    assert "threshold" in whole["reason"]
+    assert whole["reason"] == streamed["reason"]
+    assert whole["threshold_b"] == streamed["threshold_b"]

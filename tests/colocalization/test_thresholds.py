@@ -60,3 +60,10 @@ def test_methods_that_need_two_channels_or_do_not_exist():
         auto_threshold([1, np.nan], "otsu")
     with pytest.raises(InputError, match="real numbers"):
         auto_threshold(["a"], "otsu")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pixels_that_are_equal_up_to_rounding_have_no_histogram(method):
+    pixels = np.array([0.3, 0.1 + 0.2, 0.3])
+    threshold = auto_threshold(pixels, method)
+    assert np.isnan(threshold) == (method not in ("li", "mean"))

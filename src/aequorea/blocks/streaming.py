@@ -50,6 +50,7 @@ from aequorea.colocalization.moments import (
 )
 from aequorea.colocalization.regions import Pixels, kernel_dtype, label_image
 from aequorea.colocalization.thresholds import (
+    binned,
     count_levels,
     float_histogram,
     tabulated,
@@ -406,7 +407,7 @@ class _Region:
         automatic = request.thresholded and request.method not in ("costes", "manual", "mean")
         if ranked or automatic:
             self._histograms = [
-                _Histogram(self._dtype, low, high) if low < high else None
+                _Histogram(self._dtype, low, high) if binned(self._dtype, low, high) else None
                 for low, high in ((m.min_a, m.max_a), (m.min_b, m.max_b))
             ]
         line = self._line()

@@ -42,7 +42,8 @@ def auto_threshold(image: ArrayLike, method: str, mask: ArrayLike | None = None)
     Returns
     -------
     float
-        NaN when there are no pixels, all are equal, or the method finds no threshold.
+        NaN when there are no pixels, all are equal (in a histogram also: up to rounding), or
+        the method finds no threshold.
 
     Raises
     ------
@@ -93,6 +94,8 @@ def threshold_of(values: Pixels, method: str) -> float:
     real = values.astype(np.float64)
     if method == "li":
         return float(filters.threshold_li(real))
+    if not binned(values.dtype, float(lowest), float(highest)):
+        return float("nan")
     counts, levels = float_histogram(real, float(lowest), float(highest))
     return threshold_from_histogram(counts, levels, method)
 
@@ -100,6 +103,14 @@ def threshold_of(values: Pixels, method: str) -> float:
 def tabulated(dtype: np.dtype[Any], lowest: float, highest: float) -> bool:
     """Whether pixels are counted with one bin per integer level."""
     return dtype.kind in "iu" and highest - lowest < _LARGEST_TABLE
+
+
+def binned(dtype: np.dtype[Any], lowest: float, highest: float) -> bool:
+    """Whether a histogram has bins between two values: they differ by more than rounding."""
+    rounding = float(np.spacing(max(abs(lowest), abs(highest))))
+    return lowest < highest and (
+        tabulated(dtype, lowest, highest) or (highest - lowest) / _FLOAT_BINS > 2 * rounding
+    )
 
 
 def float_histogram(
