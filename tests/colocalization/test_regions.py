@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from aequorea.colocalization import iter_regions, labels_to_label_mask, shapes_to_label_mask
+from aequorea.colocalization import (
+    analyse_pairwise,
+    iter_regions,
+    labels_to_label_mask,
+    object_centroids,
+    shapes_to_label_mask,
+)
 from aequorea.colocalization.moments import NO_PIXELS, group_by_region, pair_moments
 from aequorea.colocalization.regions import kernel_dtype
 from aequorea.errors import AxisMismatchError, InputError
@@ -90,3 +96,11 @@ def test_kernels_see_few_pixel_types():
         "i8": "i8", "u8": "f8", "f2": "f4", "f4": "f4", "f8": "f8",
     }  # fmt: skip
     assert {k: kernel_dtype(np.dtype(k)).str[1:] for k in wanted} == wanted
+
+
+def test_labels_beyond_64_signed_bits_are_refused():
+    labels = np.array([[0, 2**63 + 5]], dtype=np.uint64)
+    with pytest.raises(InputError, match="below 2"):
+        analyse_pairwise([[1, 2]], [[3, 4]], label_mask=labels)
+    with pytest.raises(InputError, match="below 2"):
+        object_centroids(labels)

@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 from skimage import measure
 
 from aequorea.colocalization.channel_pair import region_of
+from aequorea.colocalization.regions import require_signed
 from aequorea.colocalization.thresholds import auto_threshold
 from aequorea.errors import AxisMismatchError, CalibrationError, InputError
 
@@ -77,6 +78,7 @@ def label_image(labels: npt.ArrayLike, name: str = "labels") -> npt.NDArray[np.i
         raise InputError(f"{name}: expected a label image with pixels, found shape {array.shape}")
     if array.dtype.kind == "i" and array.min() < 0:
         raise InputError(f"{name}: expected labels >= 0, found {array.min()}; relabel the image")
+    require_signed(array)
     return array
 
 

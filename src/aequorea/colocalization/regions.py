@@ -161,7 +161,16 @@ def label_image(
         raise InputError(
             f"labels must be 0 (background) or positive, found {int(labels.min())}; relabel them"
         )
+    require_signed(labels)
     return labels.astype(np.int64 if whole_floats else labels.dtype.newbyteorder("="), copy=False)
+
+
+def require_signed(labels: NDArray[Any]) -> None:
+    """Raise InputError if a label does not fit into a signed 64-bit integer."""
+    if labels.dtype.kind == "u" and labels.dtype.itemsize == 8 and labels.size:
+        largest = int(labels.max())
+        if largest > np.iinfo(np.int64).max:
+            raise InputError(f"labels must be below 2**63, found {largest}; relabel them")
 
 
 def channel_pair(a: ArrayLike, b: ArrayLike) -> tuple[Pixels, Pixels]:
