@@ -251,3 +251,32 @@ def test_sampled_shifts_are_admissible_and_never_next_to_zero():
     # r of a sigma-2 field falls to 0.2 at a shift of sigma * sqrt(8 ln 5) = 7.2 px.
     assert 5 < distance.min() < 10
     assert distance.max() < 96 * 0.84
+
+
+@pytest.mark.parametrize("dtype", [complex, object, str])
+def test_channels_that_are_not_real_numbers_are_refused(dtype):
+    a, b = textures(0, n=32)
+    with pytest.raises(InputError, match="real numbers"):
+        significance(a, b.astype(dtype))
+
+
+def test_a_stack_needs_its_plane_spacing():
+    a, b = (np.stack([x, x[::-1]]) for x in textures(0, n=48))
+    with pytest.raises(InputError, match="3 numbers"):
+        significance(a, b, null="profile", spacing_um=(0.1, 0.1))
+    with pytest.raises(InputError, match="positive"):
+        significance(a, b, null="profile", spacing_um=(np.inf, 0.1, 0.1))
+
+
+@pytest.mark.parametrize("n_shifts", [np.nan, 99.5])
+def test_the_number_of_shifts_is_whole(n_shifts):
+    with pytest.raises(InputError, match="whole number"):
+        significance(*textures(0, n=32), n_shifts=n_shifts)
+
+
+@pytest.mark.parametrize("null", ["stationary", "phase"])
+def test_manders_of_negative_values_is_not_tested(null):
+    a, b = textures(0)
+    result = significance(a, b, metric="m1", threshold_b=0, null=null)
+    assert np.isnan([result.observed, result.p_value]).all()
+    assert "first channel has negative values" in result.reason

@@ -111,7 +111,7 @@ def correlation_length_px(image: Any, mask: Any = None) -> tuple[float, ...]:
     -------
     tuple of float, px
         One per axis of ``image``, linearly interpolated; infinite where it never falls so
-        low within a third of the region, NaN for a constant channel.
+        low within half of the plane or 15 planes, NaN for a constant channel.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def as_stacks(a: Any, b: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], ND
     Raises
     ------
     InputError
-        If they are not 2D or 3D, hold values that are not finite, or the mask is empty.
+        If they are not real numbers, not 2D or 3D, or not finite, or the mask is empty.
     AxisMismatchError
         If shapes differ.
     """
@@ -157,6 +157,8 @@ def as_stacks(a: Any, b: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], ND
     if not inside.any():
         raise InputError("the mask is empty: no pixel to analyse")
     for name, values in (("a", a), ("b", b)):
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"channel {name} must hold real numbers, got {values.dtype}")
         if values.dtype.kind == "f" and not (np.isfinite(values) | ~inside).all():
             raise InputError(f"channel {name} has values that are not finite; mask them out")
     shape = (1, *a.shape) if a.ndim == 2 else a.shape

@@ -225,7 +225,7 @@ def significance(
         "seed": seed,
         "observed": _observed(sa, sb, inside, metric, of_a, of_b),
     }
-    reason = _degenerate(of_a, of_b)
+    reason = _degenerate(of_a, of_b) or _without_manders(metric, of_a, of_b)
     if reason:
         return NullResult(**header, reason=reason)
     rng = np.random.default_rng(seed)
@@ -234,7 +234,7 @@ def significance(
         return _untested(result) if describe_only else result
     ratio, ta, tb = 1.0, sa, sb
     if null == "profile":
-        spacing = None if spacing_um is None else _spacing_zyx(spacing_um)
+        spacing = None if spacing_um is None else _spacing_zyx(spacing_um, len(inside))
         model = profile_model(
             inside, landmarks=marks, spacing_zyx=spacing, scale_px=profile_scale_px
         )
@@ -270,8 +270,10 @@ def _check_request(
     ):
         if value not in allowed:
             raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-    if n_shifts < 19:
-        raise InputError(f"n_shifts must be at least 19 (a p-value of 0.05), got {n_shifts}")
+    if not isinstance(n_shifts, int | np.integer) or n_shifts < 19:
+        raise InputError(
+            f"n_shifts must be a whole number of at least 19 (a p-value of 0.05), got {n_shifts}"
+        )
     if null == "phase" and mask is not None:
         raise InputError("random phases need a whole rectangle; use null='stationary' in a mask")
     needed = {"m1": ("threshold_b", threshold_b), "m2": ("threshold_a", threshold_a)}
@@ -288,9 +290,11 @@ def _landmark_stack(
     return np.asarray(marks.reshape(stack_shape))
 
 
-def _spacing_zyx(spacing_um: tuple[float, ...]) -> tuple[float, float, float]:
-    if len(spacing_um) not in (2, 3) or not all(s > 0 for s in spacing_um):
+def _spacing_zyx(spacing_um: tuple[float, ...], n_planes: int) -> tuple[float, float, float]:
+    if len(spacing_um) not in (2, 3) or not all(np.isfinite(s) and s > 0 for s in spacing_um):
         raise InputError(f"spacing_um must be 2 or 3 positive numbers of µm, got {spacing_um}")
+    if len(spacing_um) == 2 and n_planes > 1:
+        raise InputError(f"spacing_um must be 3 numbers (z, y, x) for a stack, got {spacing_um}")
     y, x = spacing_um[-2:]
     # In one plane nothing lies above or below: any z spacing gives the same distances.
     return (spacing_um[0] if len(spacing_um) == 3 else y, y, x)
@@ -393,6 +397,14 @@ def _degenerate(of_a: _Summary, of_b: _Summary) -> str:
         if channel.constant:
             return f"the {name} channel is constant in the region"
     return ""
+
+
+def _without_manders(metric: str, of_a: _Summary, of_b: _Summary) -> str:
+    """Why Manders' coefficient is undefined; empty if it is defined or not asked for."""
+    weights = {"m1": ("first", of_a), "m2": ("second", of_b)}.get(metric)
+    if weights is None or weights[1].low >= 0:
+        return ""
+    return f"the {weights[0]} channel has negative values: Manders' coefficient is undefined"
 
 
 def _untested(result: NullResult) -> NullResult:
