@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from aequorea.colocalization.object_null import fraction_within
 from aequorea.errors import AxisMismatchError, CalibrationError, InputError
@@ -205,3 +205,14 @@ def test_bad_points():
         run([[np.nan, 2.0]], [[47.0, 49.0]])
     with pytest.raises(AxisMismatchError):
         run(np.zeros((7, 9), int), [[47.0, 49.0]])
+
+
+@pytest.mark.parametrize("null", ["uniform", "shift", "profile"])
+def test_positions_on_the_pixel_grid_are_moved_on_the_pixel_grid(null):
+    """They coincide, or are one pixel apart, more often than positions between pixels."""
+    pixels, rejected = np.argwhere(DISC), 0
+    for seed in range(40):
+        rng = np.random.default_rng(7000 + seed)
+        a, b = (pixels[rng.integers(len(pixels), size=n)].astype(float) for n in (60, 300))
+        rejected += run(a, b, distances_um=[0, 0.1], null=null, n_reshuffles=99).p_value <= 0.05
+    assert rejected <= stats.binom.ppf(0.999, 40, 0.05)

@@ -132,6 +132,8 @@ def fraction_within(
     several cells need a test across cells, not a pooled one.
     Cost O(n_reshuffles · n_a · log n_b).
 
+    Objects move by whole pixels, each keeping its place within its pixel, so that positions on
+    the pixel grid (small spots) are compared with positions on the pixel grid.
     Objects are points here: positions that objects exclude by their own size are not spared.
 
     References
@@ -262,15 +264,17 @@ def _covered(points: FloatArray, inside: npt.NDArray[np.bool_]) -> npt.NDArray[n
 
 
 # Each way of moving A yields batches: positions (k, n, ndim) px with NaN for points left out.
+# Moves are whole pixels, so that each point keeps its place within its pixel: positions found on
+# the pixel grid coincide with each other more often than positions anywhere do.
 
 
 def _uniform(
     points: FloatArray, inside: npt.NDArray[np.bool_], batch: int, rng: np.random.Generator
 ) -> Iterator[FloatArray]:
     pixels = np.argwhere(inside)
+    within_pixel = points - np.rint(points)
     while True:
-        chosen = pixels[rng.integers(len(pixels), size=(batch, len(points)))]
-        yield chosen + rng.uniform(-0.5, 0.5, chosen.shape)
+        yield pixels[rng.integers(len(pixels), size=(batch, len(points)))] + within_pixel
 
 
 def _shifted(
@@ -279,12 +283,12 @@ def _shifted(
     extent = np.array(inside.shape)
     if inside.all():
         while True:
-            shift = rng.uniform(0, extent, (batch, 1, inside.ndim))
+            shift = rng.integers(0, extent, (batch, 1, inside.ndim))
             yield (points + shift + 0.5) % extent - 0.5
     possible = _possible_shifts(inside)
     while True:
         shift = possible[rng.integers(len(possible), size=batch)][:, None, :]
-        moved = points + shift + rng.uniform(-0.5, 0.5, shift.shape)
+        moved = points + shift
         moved[~_covered(moved, inside)] = np.nan
         yield moved
 
@@ -315,9 +319,9 @@ def _same_distance(
     ranks = rank_of[tuple(np.rint(points).astype(np.intp).T)]
     width = max(1, round(window * len(pixels)))
     first = np.clip(ranks - width // 2, 0, len(pixels) - width)
+    within_pixel = points - np.rint(points)
     while True:
-        chosen = pixels[first + rng.integers(width, size=(batch, len(points)))]
-        yield chosen + rng.uniform(-0.5, 0.5, chosen.shape)
+        yield pixels[first + rng.integers(width, size=(batch, len(points)))] + within_pixel
 
 
 def _landmark_distance(
