@@ -169,3 +169,33 @@ def test_axes_that_a_file_does_not_say_can_be_given(files, tmp_path, capsys):
     command = ["coloc", str(stack), str(stack), "--axes", "yx", "--out", str(tmp_path / "run")]
     assert run(command) == 2
     refused_in_one_line(capsys.readouterr().err, "axes")
+
+
+def test_results_are_not_written_into_an_input_folder(files, tmp_path, capsys):
+    zarr = tmp_path / "image.ome.zarr"
+    assert run(["convert", str(files / "good.ome.tif"), str(zarr)]) == 0
+    before = sorted(p.relative_to(zarr) for p in zarr.rglob("*"))
+    assert run(["coloc", str(zarr), "--out", str(zarr / "run"), *QUICK]) == 2
+    refused_in_one_line(capsys.readouterr().err, "lies inside the input")
+    assert sorted(p.relative_to(zarr) for p in zarr.rglob("*")) == before
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "{}", '{"format": "aequorea-run"}', None])
+def test_a_damaged_record_is_said_in_one_line(files, tmp_path, capsys, record):
+    out = tmp_path / "run"
+    out.mkdir()
+    whole = '{"format": "aequorea-run", "format_version": 1, "workflow": "colocalization"}'
+    (out / "run.json").write_text(record or whole)
+    for command in (["coloc", str(files / "good.ome.tif"), "--out"], ["verify"], ["report"]):
+        assert run([*command, str(out)]) == 2
+        refused_in_one_line(capsys.readouterr().err, "run.json")
+
+
+def test_paths_with_spaces_and_umlauts(files, tmp_path, capsys):
+    folder = tmp_path / "Bilder für Jörg"
+    folder.mkdir()
+    image = folder / "Zelle 1.ome.tif"
+    image.write_bytes((files / "good.ome.tif").read_bytes())
+    assert run(["coloc", str(image), "--out", str(folder / "Ergebnis ä"), *QUICK]) == 0
+    assert run(["verify", str(folder / "Ergebnis ä")]) == 0
+    assert "Zelle 1" in (folder / "Ergebnis ä/report.html").read_text()

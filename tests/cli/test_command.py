@@ -46,7 +46,7 @@ def test_help_shows_every_parameter_with_unit_bounds_and_default(capsys):
         (["coloc", "a.tif", "--null", "stationry"], "did you mean 'stationary'?"),
         (["coloc", "a.tif", "--n-shifts", "few"], "--n-shifts: expected a whole number ≥ 19"),
         (["coloc", "a.tif", "--spacing-um", "0.1,x"], "--spacing-um: expected values separated"),
-        (["coloc", "a.tif", "--spacing-um", "0.1,-1"], "must be positive"),
+        (["coloc", "a.tif", "--spacing-um", "0.1,-1"], "--spacing-um: distances must be positive"),
         (["coloc", "a.tif", "--channels", "A"], "--channels"),
         (["coloc", "a.tif", "--max-memory", "lots"], "--max-memory: expected a size such as"),
         (["coloc", "a.tif", "--workers", "0"], "--workers: expected a whole number ≥ 1"),
@@ -79,6 +79,13 @@ def test_bad_arguments_in_a_process(aequorea, tmp_path):
         ("[significance]\nnul = 'none'", "did you mean 'significance.null'?"),
         ("[significance]\nalpha = 2.0", "significance.alpha: expected a number > 0, < 1, got 2.0"),
         ("[objects", "settings.toml: cannot be read as TOML"),
+        ("significance = 3", "significance: expected a table [significance], got 3"),
+        ("channels = 'A,B'", "channels: expected a list in [ ], each item text, got 'A,B'"),
+        ("spacing_um = ['1', '1']", "spacing_um: expected a list in [ ], each item a number in µm"),
+        ("seed = '3'", "seed: expected a whole number ≥ 0, got '3'"),
+        ("scene = true", "scene: expected a whole number ≥ 0, got True"),
+        ("[objects]\nobjects = 'no'", "objects.objects: expected true or false, got 'no'"),
+        ("[significance.null]\na = 1", "significance.null: expected one of profile, stationary"),
     ],
 )
 def test_a_wrong_configuration_is_named(capsys, tmp_path, monkeypatch, toml, says):
@@ -98,6 +105,14 @@ def test_a_written_configuration_gives_the_same_parameters(capsys, tmp_path):
     assert values.significance.null == "profile"
     assert values.pixel.per_slice
     assert values.channels == ("DNA", "actin")
+
+
+def test_a_written_configuration_replaces_nothing(capsys, tmp_path):
+    image = tmp_path / "image.tif"
+    image.write_bytes(b"pixels")
+    assert run(["coloc", "--write-config", str(image)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert image.read_bytes() == b"pixels"
 
 
 def test_flags_win_over_the_configuration(tmp_path):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from aequorea.pipelines.run.execution import worded_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,11 +42,12 @@ def info(
 
 def _lines(found: FileInfo) -> Iterator[str]:
     yield found.path
+    memory, disk = worded_bytes(found.pixel_bytes), worded_bytes(found.disk_bytes)
     facts = {
         "format": found.format,
         "scenes": f"{len(found.scenes)} (shown: {found.scene} {found.scenes[found.scene]!r})",
         "axes": " × ".join(f"{a}={n}" for a, n in zip(found.axes, found.shape, strict=True)),
-        "pixels": f"{found.dtype}, {_size(found.pixel_bytes)} ({_size(found.disk_bytes)} on disk)",
+        "pixels": f"{found.dtype}, {memory} ({disk} on disk)",
         "spacing": ", ".join(
             f"{a} {'not given' if s is None else f'{s:g} µm'}" for a, s in found.spacing_um.items()
         ),
@@ -59,14 +62,6 @@ def _time(found: FileInfo) -> str:
     if found.interval_s is None:
         return ""
     return f"{found.duration_s:g} s, every {found.interval_s:g} s"
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} TB"
 
 
 def convert(

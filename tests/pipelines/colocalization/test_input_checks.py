@@ -43,6 +43,13 @@ def test_the_sample_lies_inside_and_is_never_empty(shape, most_px):
     assert np.prod(sizes) <= max(most_px, 64 * max(64, *shape))
 
 
+def test_a_sample_that_is_all_of_it_is_not_called_a_part():
+    data = np.random.default_rng(0).poisson(2, (2, 30, 30)).astype(np.uint8)
+    table = check_table(Subtracted(stains(data), (0.0, 0.0)), track=iter, most_px=10)
+    assert "extent" not in set(table["check"])
+    assert not table["message"].str.contains("looked at").any()
+
+
 def test_findings_say_what_was_looked_at():
     data = np.random.default_rng(0).poisson(40, (2, 6, 64, 64)).astype(np.uint8)
     data[0, 3, :30] = 255

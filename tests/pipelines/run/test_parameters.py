@@ -71,7 +71,7 @@ def test_flags_win_over_toml_over_defaults():
             {"blur": {"sigma": 1}},
             "settings.toml: unknown key 'blur.sigma'; did you mean 'blur.sigma_um'?",
         ),
-        ({"blur": 3}, "settings.toml: unknown key 'blur'"),
+        ({"blur": 3}, "settings.toml: blur: expected a table [blur], got 3"),
         ({"seed": -1}, "settings.toml: seed: expected a whole number ≥ 0, got -1"),
         ({"seed": "many"}, "settings.toml: seed: expected a whole number ≥ 0, got 'many'"),
         (

@@ -99,9 +99,9 @@ def _checks(
 ) -> list[CheckResult]:
     """Findings about one pair; about a part of it, they say so."""
     found = _findings(pixels, frame, a, b, where)
-    if where is None:
+    part = "" if where is None else _worded(where, pixels.stains)
+    if not part:
         return found
-    part = _worded(where, pixels.stains)
     seen = f"the image exceeds the memory budget, so the input checks looked at {part} only"
     return [
         CheckResult(name="extent", level="note", value=float("nan"), message=seen),
@@ -115,7 +115,7 @@ def _worded(where: tuple[slice, ...], stains: Stains) -> str:
         for axis, part, size in zip(stains.spatial_axes, where, stains.spatial_shape, strict=True)
         if part.stop - part.start < size
     ]
-    return ", ".join(parts) or "all of it"
+    return ", ".join(parts)
 
 
 def _findings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from aequorea.pipelines.run.parameters import Parameters, option
 
@@ -182,8 +182,9 @@ class ColocalizationParameters(Parameters):
             "profile" if self.significance.null == "profile" else "shift"
         )
 
-    @model_validator(mode="after")
-    def _positive_spacing(self) -> Self:
-        if self.spacing_um is not None and min(self.spacing_um) <= 0:
-            raise ValueError("spacing_um must be positive numbers of µm")
-        return self
+    @field_validator("spacing_um")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and min(value) <= 0:
+            raise ValueError("distances must be positive numbers of µm")
+        return value

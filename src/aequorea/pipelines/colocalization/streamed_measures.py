@@ -16,6 +16,7 @@ from aequorea.pipelines.colocalization.pixel_measures import (
     manual_thresholds,
     tidy,
 )
+from aequorea.pipelines.run.execution import worded_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +55,8 @@ def needed_bytes(stains: Stains) -> int:
 def left_out_reason(stains: Stains, max_memory_bytes: int) -> str:
     """Why measures that need the whole frame at once are missing."""
     return (
-        f"not measured: one frame needs about {needed_bytes(stains) / 1e9:.3g} GB, the budget is "
-        f"{max_memory_bytes / 1e9:.3g} GB (--max-memory)"
+        f"not measured: one frame needs about {worded_bytes(needed_bytes(stains))}, the budget is "
+        f"{worded_bytes(max_memory_bytes)} (--max-memory)"
     )
 
 

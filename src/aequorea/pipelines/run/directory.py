@@ -26,6 +26,7 @@ FORMAT_VERSION = 1
 RECORD = "run.json"
 LOG = "error.log"
 _WORK = ".aequorea"
+_REQUIRED = ("workflow", "inputs", "parameters", "steps", "notes", "timings")
 
 if sys.platform == "win32":
     import msvcrt
@@ -185,11 +186,14 @@ def read_record(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: is not an aequorea run (no readable {RECORD})") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise RunError(f"{path}: {RECORD} is not the record of an aequorea run")
-    if record.get("format_version") != FORMAT_VERSION:
+    if (version := record.get("format_version")) != FORMAT_VERSION:
         raise RunError(
-            f"{path}: {RECORD} has format version {record.get('format_version')}, this aequorea "
+            f"{path}: {RECORD} has format version {version}, this aequorea "
             f"reads {FORMAT_VERSION}; use the version named in it"
         )
+    missing = [key for key in _REQUIRED if key not in record]
+    if missing:
+        raise RunError(f"{path}: {RECORD} is damaged (no {', '.join(missing)})")
     return record
 
 

@@ -62,6 +62,21 @@ def parse_bytes(text: str) -> int | None:
     return int(float(match[1]) * _UNITS[(match[2] or "").lower()]) or None
 
 
+def worded_bytes(n_bytes: float) -> str:
+    """A size as people write it.
+
+    Examples
+    --------
+    >>> worded_bytes(1_500_000), worded_bytes(12)
+    ('1.5 MB', '12 bytes')
+    """
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
 @contextmanager
 def limited_threads(workers: int) -> Iterator[None]:
     """Let compiled loops use at most ``workers`` threads meanwhile."""

@@ -119,14 +119,27 @@ class ParameterField:
         return self.annotation is bool
 
     @property
+    def is_textual(self) -> bool:
+        """Whether values, or items of the list, are written as text."""
+        return self._item in {str, Path} or any(isinstance(c, str) for c in self.choices)
+
+    @property
     def expected(self) -> str:
         """The allowed values in words, for help and error messages."""
+        return self._worded("values separated by commas, each ")
+
+    @property
+    def expected_in_a_file(self) -> str:
+        """The allowed values in words, for a configuration file."""
+        return self._worded("a list in [ ], each item ")
+
+    def _worded(self, plural: str) -> str:
         if self.choices:
             what = "one of " + ", ".join(str(c) for c in self.choices)
         else:
             what = _KINDS.get(self._item, "a value")
         if self.is_list:
-            what = f"values separated by commas, each {what}"
+            what = plural + what
         return " ".join(part for part in (what, self.bounds, self._in_unit) if part)
 
     @property
@@ -345,10 +358,13 @@ def write_config(parameters: BaseModel, path: Path) -> None:
     Raises
     ------
     OutputError
-        If the file cannot be written.
+        If the file exists or cannot be written.
     """
     try:
-        path.write_text(render_toml(parameters), encoding="utf-8")
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(render_toml(parameters))
+    except FileExistsError:
+        raise OutputError(f"{path}: exists already; give another name") from None
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -368,7 +384,8 @@ def _dig(tree: Any, path: tuple[str, ...]) -> Any:
 def _flatten(
     toml: Mapping[str, Any], fields: tuple[ParameterField, ...], toml_name: str
 ) -> dict[str, Any]:
-    keys = {f.key for f in fields}
+    by_key = {f.key: f for f in fields}
+    keys = set(by_key)
     groups = {".".join(f.path[:n]) for f in fields for n in range(1, len(f.path))}
     flat: dict[str, Any] = {}
 
@@ -377,7 +394,10 @@ def _flatten(
             key = prefix + name
             if key in groups and isinstance(value, Mapping):
                 visit(value, key + ".")
-            elif key in keys:
+            elif key in groups:
+                raise InputError(f"{toml_name}: {key}: expected a table [{key}], got {value!r}")
+            elif key in by_key:
+                _refuse_wrong_type(by_key[key], value, toml_name)
                 flat[key] = value
             else:
                 known = (keys | groups) if "." not in key else {k for k in keys if "." in k}
@@ -385,6 +405,18 @@ def _flatten(
 
     visit(toml, "")
     return flat
+
+
+def _refuse_wrong_type(field: ParameterField, value: Any, toml_name: str) -> None:
+    """A file says 3 and true; text that looks like them, and true for 1, are slips."""
+    items = value if isinstance(value, list | tuple) else [value]
+    truths = [isinstance(item, bool) for item in items]
+    texts = [isinstance(item, str) for item in items]
+    wrong = (any(truths) and not field.is_switch) or (any(texts) and not field.is_textual)
+    if wrong or (field.is_list and isinstance(value, str)):
+        raise InputError(
+            f"{toml_name}: {field.key}: expected {field.expected_in_a_file}, got {value!r}"
+        )
 
 
 def _suggestion(name: str, known: Iterable[str], more: Iterable[str] = ()) -> str:
@@ -431,5 +463,6 @@ def _explain(
             messages[key] = f"{where}: {fault['msg'].removeprefix('Value error, ')}"
             continue
         near = _suggestion(str(fault["input"]), [str(c) for c in field.choices])
-        messages[key] = f"{where}: expected {field.expected}, got {fault['input']!r}{near}"
+        expected = field.expected if sources[key] == "flag" else field.expected_in_a_file
+        messages[key] = f"{where}: expected {expected}, got {fault['input']!r}{near}"
     return "; ".join(messages.values())

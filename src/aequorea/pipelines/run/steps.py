@@ -202,6 +202,7 @@ def run_steps(
         If a step fails; the traceback is in ``error.log`` of the run directory.
     """
     _check_plan(steps, inputs)
+    _refuse_out_in_inputs(out, inputs)
     hashes = {
         role: {"path": str(p), "sha256": sha256_path(p), "bytes": size_bytes(p)}
         for role, p in inputs.items()
@@ -424,6 +425,13 @@ def _check_plan(steps: Sequence[Step], inputs: Mapping[str, Path]) -> None:
         if unknown or step.name in seen:
             raise ValueError(f"step {step.name!r}: needs {unknown}, after {sorted(seen)}")
         seen.add(step.name)
+
+
+def _refuse_out_in_inputs(out: Path, inputs: Mapping[str, Path]) -> None:
+    """Results inside an input folder (an OME-Zarr image) would change the input."""
+    for path in inputs.values():
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            raise OutputError(f"{out}: lies inside the input {path}; give another --out")
 
 
 def _refuse_other_inputs(
