@@ -283,7 +283,7 @@ def _shifted(
     extent = np.array(inside.shape)
     if inside.all():
         while True:
-            shift = rng.integers(0, extent, (batch, 1, inside.ndim))
+            shift = rng.integers(0, extent, (batch, 1, inside.ndim)).astype(np.float64)
             yield (points + shift + 0.5) % extent - 0.5
     possible = _possible_shifts(inside)
     while True:
