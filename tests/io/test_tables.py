@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aequorea.errors import FileFormatError, FileMissingError, InputError, OutputError
 from aequorea.io import read_table, write_table
+from aequorea.io.tables import _exact_floats
 
 FRAME = pd.DataFrame(
     {
@@ -38,6 +39,14 @@ def test_numbers_are_exact_in_both(tmp_path_factory, values):
     folder = tmp_path_factory.mktemp("tables")
     for path in write_table(pd.DataFrame({"x": values}), folder / "a"):
         np.testing.assert_array_equal(read_table(path)["x"], np.asarray(values))
+
+
+@pytest.mark.parametrize(
+    ("version", "asks"),
+    [("2.2.3", True), ("3.0.1", True), ("3.1.0rc0", False), ("3.1.1", False), ("4.0.0", False)],
+)
+def test_exact_floats_are_asked_for_where_pandas_wants_to_be_asked(version, asks):
+    assert bool(_exact_floats(version)) == asks
 
 
 def test_empty_tables_keep_their_columns(tmp_path):

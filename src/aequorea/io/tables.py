@@ -95,9 +95,9 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _exact_floats(pandas_version: str) -> dict[str, Any]:
-    # exact is the default from pandas 3 on, where saying so is deprecated
-    is_old = int(pandas_version.split(".")[0]) < 3
-    return {"float_precision": "round_trip"} if is_old else {}
+    # exact is the default from pandas 3.1 on, where saying so is deprecated
+    major, minor = (int(part) for part in pandas_version.split(".")[:2])
+    return {"float_precision": "round_trip"} if (major, minor) < (3, 1) else {}
 
 
 def _pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
