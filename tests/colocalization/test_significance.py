@@ -280,3 +280,46 @@ def test_manders_of_negative_values_is_not_tested(null):
     result = significance(a, b, metric="m1", threshold_b=0, null=null)
     assert np.isnan([result.observed, result.p_value]).all()
     assert "first channel has negative values" in result.reason
+
+
+def test_a_nucleus_beside_the_region_still_shapes_its_profile():
+    a, b, mask, nucleus = perinuclear(0)
+    half = mask & (np.arange(112) < 40)
+    assert not (half & nucleus).any()
+    given = significance(a, b, mask=half, landmarks=nucleus, null="profile")
+    without = significance(a, b, mask=half, null="profile")
+    assert given.tested != without.tested
+    nowhere = significance(a, b, mask=mask, landmarks=np.zeros_like(mask), null="profile")
+    assert "no landmark in or near" in nowhere.warnings[0]
+
+
+def test_shifts_without_a_correlation_do_not_count_as_independent():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64] - 32
+    a = np.zeros((64, 64))
+    a[30:36, 4:8] = rng.random((6, 4)) + 1
+    result = significance(a, rng.random((64, 64)), mask=x**2 + y**2 < 900)
+    assert result.n_shifts < 999
+    full = significance(*rng.random((2, 64, 64)), mask=x**2 + y**2 < 900)
+    assert full.n_shifts == 999
+    assert result.n_independent < 120
+
+
+def test_texture_away_from_the_centre_of_a_large_plane_is_measured():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 1300, 1300), dtype=np.float32)
+    a[120:-120, 120:-120] = b[120:-120, 120:-120] = 0
+    assert np.isfinite(significance(a, b, n_shifts=19).p_value)
+
+
+def test_planes_that_differ_only_in_brightness_have_no_texture_to_test():
+    steps = np.broadcast_to(np.arange(20.0)[:, None, None], (20, 32, 32))
+    result = significance(steps, np.random.default_rng(0).random((20, 32, 32)))
+    assert np.isnan(result.p_value)
+    assert "constant in every plane" in result.reason
+
+
+def test_a_threshold_that_divides_no_pixels_is_named():
+    a, b = textures(0)
+    result = significance(a - a.min(), b, metric="m1", threshold_b=1e6)
+    assert result.reason == "no pixel of the second channel lies above its threshold"

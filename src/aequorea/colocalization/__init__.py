@@ -71,7 +71,7 @@ _ELSEWHERE = {
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 _HOME.update(_ELSEWHERE)
 
-__all__ = sorted(_HOME)
+__all__ = sorted(name for name in _HOME if _HOME[name] != "aequorea.viewer")
 
 
 def __getattr__(name: str) -> Any:
@@ -91,7 +91,7 @@ def _module(home: str, name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_HOME)
 
 
 class _Package(ModuleType):

@@ -488,7 +488,7 @@ def _rows_of(
 
     measured = _each(measure, regions)
     if request.null is not None:
-        boxes = _boxes(labels, [row["region"] for row, _ in measured])
+        boxes = _boxes(labels, [row["region"] for row, _ in measured], landmarks is not None)
         for row, _ in measured:
             box = boxes.get(row["region"], (slice(None),) * x.ndim)
             _add_significance(row, x, y, labels, landmarks, box, request)
@@ -647,17 +647,26 @@ def _detail(moments: PairMoments, names: tuple[str, str]) -> str:
     return f": {' and '.join(negative)}" if negative else ""
 
 
-def _boxes(labels: NDArray[Any] | None, regions: list[int]) -> dict[int, tuple[slice, ...]]:
-    """Bounding boxes of regions, one pixel wider, so that an edge of a region stays one."""
+def _boxes(
+    labels: NDArray[Any] | None, regions: list[int], surroundings: bool
+) -> dict[int, tuple[slice, ...]]:
+    """Bounding boxes of regions, one pixel wider, so that an edge of a region stays one.
+
+    With ``surroundings`` they are widened by their own size, for landmarks beside a region.
+    """
     if labels is None:
         return {}
     if max(regions, default=0) > _LARGEST_BOXED:
         return {}
     found = ndi.find_objects(labels)
-    return {
-        label: tuple(slice(max(0, part.start - 1), part.stop + 1) for part in found[label - 1])
-        for label in regions
-    }
+    boxes = {}
+    for label in regions:
+        margins = [part.stop - part.start if surroundings else 1 for part in found[label - 1]]
+        boxes[label] = tuple(
+            slice(max(0, part.start - margin), part.stop + margin)
+            for part, margin in zip(found[label - 1], margins, strict=True)
+        )
+    return boxes
 
 
 def _add_significance(
@@ -686,5 +695,6 @@ def _add_significance(
             **request.null_options,
         )
         row[f"{metric}_pvalue"] = float(result.p_value)
-        if result.reason and result.reason not in row["reason"]:
-            row["reason"] = "; ".join(filter(None, (row["reason"], result.reason)))
+        for note in (result.reason, *result.warnings):
+            if note not in row["reason"]:
+                row["reason"] = "; ".join(filter(None, (row["reason"], note)))

@@ -35,6 +35,10 @@ class PairLobe:
         Correlation between the r of two shifts, as a function of their difference.
     shift_area : float
         Sum of its square: the shifts that count as one independent shift.
+
+    Notes
+    -----
+    All NaN for a channel without texture in any plane.
     """
 
     area_px: float
@@ -96,7 +100,7 @@ def correlation_area_px(a: Any, b: Any = None, mask: Any = None) -> float:
     sa, sb, inside = as_stacks(a, a if b is None else b, mask)
     if not (_varies(sa, inside) and _varies(sb, inside)):
         return float("nan")
-    return max(1.0, pair_lobe(sa, sb, inside).area_px)
+    return pair_lobe(sa, sb, inside).area_px
 
 
 def correlation_length_px(image: Any, mask: Any = None) -> tuple[float, ...]:
@@ -124,8 +128,10 @@ def correlation_length_px(image: Any, mask: Any = None) -> tuple[float, ...]:
     ndim = np.ndim(image)
     if not _varies(stack, inside):
         return (float("nan"),) * ndim
-    window = _Window(inside)
+    window = _Window(inside, stack)
     spectrum = window.spectrum(stack)
+    if not np.abs(spectrum).any():
+        return (float("nan"),) * ndim
     in_plane = window.correlation(spectrum, 0, window.counts(0))
     along_z = [
         float(window.correlation(spectrum, d, window.counts(d))[0, 0])
@@ -167,7 +173,7 @@ def as_stacks(a: Any, b: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], ND
 
 def pair_lobe(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> PairLobe:
     """Main lobes of the pair's autocorrelations; (z, y, x) arrays."""
-    window = _Window(mask)
+    window = _Window(mask, a, b)
     spectra = window.spectrum(a), window.spectrum(b)
     area, cross = 0.0, None
     for lag in range(min(_MAX_PLANE_LAG, window.planes)):
@@ -181,7 +187,9 @@ def pair_lobe(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> Pair
         cross = weight * product if cross is None else cross + weight * product
         if lag and not lobe.any():
             break
-    assert cross is not None  # noqa: S101 - at least one lag
+    if cross is None or not cross[0, 0] > 0:
+        nan = float("nan")
+        return PairLobe(area_px=nan, shift_correlation=np.zeros((1, 1)), shift_area=nan)
     cross = cross / cross[0, 0]
     return PairLobe(
         area_px=max(area, 1.0),
@@ -214,15 +222,17 @@ class _Window:
     """The part of a region from which correlations are measured, in Fourier space.
 
     A deep stack is represented by its central planes and a large plane by its centre, as long
-    as the region fills them as well as it fills the whole.
+    as the region fills them as well as it fills the whole and no channel is constant there.
     """
 
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
+    def __init__(self, mask: NDArray[np.bool_], *channels: NDArray[Any]) -> None:
         centre = tuple(
             slice(max(0, (n - most) // 2), max(0, (n - most) // 2) + most)
             for n, most in zip(mask.shape, (_MAX_PLANES, _MAX_SIDE, _MAX_SIDE), strict=True)
         )
-        fits = mask[centre].mean() >= 0.5 * mask.mean() > 0
+        fits = mask[centre].mean() >= 0.5 * mask.mean() > 0 and all(
+            _varies(c[centre], mask[centre]) for c in channels
+        )
         self._part = centre if fits else (slice(None),) * 3
         self._mask = mask[self._part]
         self.shape = padded_shape(mask[self._part].shape[1:])

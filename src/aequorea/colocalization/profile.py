@@ -196,6 +196,7 @@ def profile_model(
     mask: NDArray[np.bool_],
     *,
     landmarks: NDArray[Any] | None = None,
+    window: tuple[slice, ...] | None = None,
     spacing_zyx: tuple[float, float, float] | None = None,
     scale_px: float | None = None,
 ) -> ProfileModel:
@@ -204,9 +205,12 @@ def profile_model(
     Parameters
     ----------
     mask : ndarray of bool, shape (z, y, x)
-    landmarks : ndarray, same shape, optional
+    landmarks : ndarray, optional
         Non-zero inside landmarks such as nuclei. Needed when both stains have a sharp common
         boundary there (nuclear exclusion): a smooth field cannot follow an edge.
+    window : tuple of slice, optional
+        The part of ``landmarks`` that the mask covers, where they reach further than it: a
+        landmark outside the region counts too.
     spacing_zyx : tuple of float, optional
         Voxel size in any one unit. Without it distances in a stack are measured plane by plane.
     scale_px : float, optional
@@ -230,13 +234,14 @@ def profile_model(
     if not mask.all():
         covariates.append(_distance(mask, spacing_zyx)[mask])
     if landmarks is not None:
-        if np.shape(landmarks) != mask.shape:
-            raise InputError(
-                f"landmarks of shape {np.shape(landmarks)} for a region of shape {mask.shape}"
-            )
+        part = (slice(None),) * 3 if window is None else window
         on = np.asarray(landmarks) != 0
+        if on[part].shape != mask.shape:
+            raise InputError(
+                f"landmarks of shape {on[part].shape} for a region of shape {mask.shape}"
+            )
         if on.any() and not on.all():
-            signed = _distance(~on, spacing_zyx) - _distance(on, spacing_zyx)
+            signed = (_distance(~on, spacing_zyx) - _distance(on, spacing_zyx))[part]
             covariates.append(signed[mask] - 0.5 * np.sign(signed[mask]))
     return ProfileModel(mask=mask, scale_px=max(scale_px, 1.0), covariates=covariates)
 

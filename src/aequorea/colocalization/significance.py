@@ -212,8 +212,8 @@ def significance(
     sa, sb, inside = as_stacks(a, b, mask)
     marks = None if landmarks is None else _landmark_stack(landmarks, np.shape(a), inside.shape)
     box = _bounding_box(inside)
+    around = _surroundings(box, inside.shape)
     sa, sb, inside = sa[box], sb[box], inside[box]
-    marks = None if marks is None else marks[box]
     sa, sb = _tested_pair(sa, sb, inside, metric, threshold_a, threshold_b)
     of_a, of_b = _summary(sa, inside), _summary(sb, inside)
     header: dict[str, Any] = {
@@ -225,7 +225,8 @@ def significance(
         "seed": seed,
         "observed": _observed(sa, sb, inside, metric, of_a, of_b),
     }
-    reason = _degenerate(of_a, of_b) or _without_manders(metric, of_a, of_b)
+    reason = _one_sided(metric, of_a, of_b) or _degenerate(of_a, of_b)
+    reason = reason or _without_manders(metric, of_a, of_b)
     if reason:
         return NullResult(**header, reason=reason)
     rng = np.random.default_rng(seed)
@@ -236,7 +237,11 @@ def significance(
     if null == "profile":
         spacing = None if spacing_um is None else _spacing_zyx(spacing_um, len(inside))
         model = profile_model(
-            inside, landmarks=marks, spacing_zyx=spacing, scale_px=profile_scale_px
+            inside,
+            landmarks=None if marks is None else marks[around],
+            window=_within(box, around),
+            spacing_zyx=spacing,
+            scale_px=profile_scale_px,
         )
         ta, tb = model.standardise(sa), model.standardise(sb)
         reason = _degenerate(_summary(ta, inside), _summary(tb, inside))
@@ -251,6 +256,9 @@ def significance(
     else:
         maps = masked_shift_map(ta, tb, inside, choose=sampler)
     result = _by_shifts(maps, lobe, header, ratio, sampler.n_candidates, n_shifts)
+    if null == "profile" and marks is not None and not marks[around].any():
+        far = "no landmark in or near the region: the profile does not follow any"
+        result = replace(result, warnings=(far, *result.warnings))
     return _untested(result) if describe_only else result
 
 
@@ -306,8 +314,23 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     for axis in range(mask.ndim):
         used = np.flatnonzero(mask.any(axis=tuple(k for k in range(mask.ndim) if k != axis)))
         margin = 0 if axis == 0 else 1
-        box.append(slice(max(0, used[0] - margin), used[-1] + 1 + margin))
+        start, stop = int(used[0]) - margin, int(used[-1]) + 1 + margin
+        box.append(slice(max(0, start), min(mask.shape[axis], stop)))
     return tuple(box)
+
+
+def _surroundings(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """A box widened by its own size: landmarks further off hardly shape a region's profile."""
+    return tuple(
+        slice(max(0, s.start - (s.stop - s.start)), min(n, s.stop + (s.stop - s.start)))
+        for s, n in zip(box, shape, strict=True)
+    )
+
+
+def _within(box: tuple[slice, ...], around: tuple[slice, ...]) -> tuple[slice, ...]:
+    return tuple(
+        slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True)
+    )
 
 
 def _tested_pair(
@@ -390,6 +413,15 @@ def _observed(
     return float(np.clip(joint / (of_a.n * of_a.std * of_b.std), -1, 1))
 
 
+def _one_sided(metric: str, of_a: _Summary, of_b: _Summary) -> str:
+    """Why a gated channel divides no pixels: its threshold is NaN or beyond all of them."""
+    gated = {"m1": ("second", of_b), "m2": ("first", of_a)}.get(metric)
+    if gated is None or not gated[1].constant:
+        return ""
+    side = "every" if gated[1].mean > 0 else "no"
+    return f"{side} pixel of the {gated[0]} channel lies above its threshold"
+
+
 def _degenerate(of_a: _Summary, of_b: _Summary) -> str:
     if of_a.n < MIN_EFFECTIVE_N:
         return f"fewer than {MIN_EFFECTIVE_N} pixels"
@@ -458,6 +490,12 @@ def _nth_true(flags: NDArray[np.bool_], ranks: NDArray[np.int64]) -> NDArray[np.
     return np.asarray(rows * flags.shape[1] + columns, dtype=np.int64)
 
 
+def _too_few(n_effective: float) -> str:
+    if np.isnan(n_effective):
+        return "a channel is constant in every plane of the region"
+    return f"only {n_effective:.1f} independent pixels in the region ({MIN_EFFECTIVE_N} needed)"
+
+
 def _by_shifts(
     maps: ShiftMap,
     lobe: PairLobe,
@@ -469,12 +507,12 @@ def _by_shifts(
     n_effective = float(np.clip(maps.n_pixels / lobe.area_px, 1, maps.n_pixels))
     header |= {"n_effective": n_effective}
     header |= _confidence(header, n_effective)
-    if n_effective < MIN_EFFECTIVE_N:
-        why = f"only {n_effective:.1f} independent pixels in the region ({MIN_EFFECTIVE_N} needed)"
-        return NullResult(**header, reason=why)
+    if not n_effective >= MIN_EFFECTIVE_N:
+        return NullResult(**header, reason=_too_few(n_effective))
     chosen = np.flatnonzero(np.isfinite(maps.r) & maps.shifts.any(axis=1))
-    n_independent = min(n_candidates / lobe.shift_area, float(n_shifts))
-    if n_independent < 1 or not chosen.size:
+    defined = chosen.size / max(1, len(maps.r) - 1)
+    n_independent = min(n_candidates * defined / lobe.shift_area, float(n_shifts))
+    if not n_independent >= 1:
         return NullResult(
             **header,
             n_independent=n_independent,
@@ -511,10 +549,11 @@ def _by_surrogates(
     n_effective = float(np.clip(a.size / lobe.area_px, 1, a.size))
     header |= {"n_effective": n_effective}
     header |= _confidence(header, n_effective)
-    if n_effective < MIN_EFFECTIVE_N:
-        why = f"only {n_effective:.1f} independent pixels in the image ({MIN_EFFECTIVE_N} needed)"
-        return NullResult(**header, reason=why)
+    if not n_effective >= MIN_EFFECTIVE_N:
+        return NullResult(**header, reason=_too_few(n_effective))
     observed, null = random_phase_correlations(a, b, n_surrogates=n_surrogates, rng=rng)
+    if not np.isfinite(observed):
+        return NullResult(**header, reason="a channel has no texture: no phase to randomise")
     centre = float(null.mean())
     p_value, p_floor = _p_value(null, observed, centre, n_surrogates, header["alternative"])
     values = null

@@ -37,7 +37,7 @@ class RegionCrop:
 
 
 def crops(
-    labels: NDArray[Any] | None, shape: tuple[int, ...], *, margin_px: int = 0
+    labels: NDArray[Any] | None, shape: tuple[int, ...], *, margin_px: int | None = 0
 ) -> Iterator[RegionCrop]:
     """Each region's bounding box, widened by a margin and cut at the edges of the image.
 
@@ -46,7 +46,8 @@ def crops(
     labels : ndarray of int or None
         0 is outside; ``None`` is the whole image as region 0.
     shape : tuple of int
-    margin_px : int
+    margin_px : int or None
+        ``None`` widens each box by its own size, so that landmarks beside a region are seen.
 
     Yields
     ------
@@ -66,9 +67,10 @@ def crops(
     present, dense = np.unique(labels, return_inverse=True)
     boxes = ndimage.find_objects(dense.reshape(labels.shape) + (0 if present[0] == 0 else 1))
     for region, box in zip(present[present != 0], boxes, strict=True):
+        margins = [s.stop - s.start if margin_px is None else margin_px for s in box]
         where = tuple(
-            slice(max(0, s.start - margin_px), min(n, s.stop + margin_px))
-            for s, n in zip(box, shape, strict=True)
+            slice(max(0, s.start - margin), min(n, s.stop + margin))
+            for s, n, margin in zip(box, shape, margins, strict=True)
         )
         yield RegionCrop(region=int(region), where=where, mask=labels[where] == region)
 

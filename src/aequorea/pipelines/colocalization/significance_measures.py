@@ -123,7 +123,8 @@ def significance_tables(
         for frame, a, b in track(list(stains.fields())):
             pair = pixels.pixels(a, frame), pixels.pixels(b, frame)
             names = stains.names[a], stains.names[b]
-            for crop in crops(stains.regions_at(frame), stains.spatial_shape, margin_px=1):
+            margin_px = 1 if stains.landmarks is None else None
+            for crop in crops(stains.regions_at(frame), stains.spatial_shape, margin_px=margin_px):
                 head = {"frame": frame, "region": crop.region, "channel_a": names[0],
                         "channel_b": names[1]}  # fmt: skip
                 levels = thresholds.get((frame, crop.region, *names), (np.nan, np.nan))
