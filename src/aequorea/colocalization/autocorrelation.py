@@ -19,7 +19,8 @@ LOBE_LEVEL = 0.05
 _MIN_OVERLAP = 0.3
 _MAX_PLANE_LAG = 16
 _MAX_PLANES = 24  # the central planes of a deeper stack are enough for a correlation length,
-_MAX_SIDE = 1024  # and so is the centre of a larger plane
+_SIDES = (512, 1024)  # and so is the centre of a larger plane, sixteen times as wide as the lobe
+_LOBES_PER_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,15 @@ def as_stacks(a: Any, b: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], ND
 
 def pair_lobe(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> PairLobe:
     """Main lobes of the pair's autocorrelations; (z, y, x) arrays."""
-    window = _Window(mask, a, b)
+    for side in _SIDES:
+        lobe, reach = _lobe_in(_Window(mask, a, b, side=side), a, b)
+        if max(mask.shape[1:]) <= side or reach * _LOBES_PER_SIDE <= side:
+            break
+    return lobe
+
+
+def _lobe_in(window: _Window, a: NDArray[Any], b: NDArray[Any]) -> tuple[PairLobe, float]:
+    """The lobe as seen in a window, and its radius."""
     spectra = window.spectrum(a), window.spectrum(b)
     area, cross = 0.0, None
     for lag in range(min(_MAX_PLANE_LAG, window.planes)):
@@ -189,13 +198,15 @@ def pair_lobe(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> Pair
             break
     if cross is None or not cross[0, 0] > 0:
         nan = float("nan")
-        return PairLobe(area_px=nan, shift_correlation=np.zeros((1, 1)), shift_area=nan)
+        return PairLobe(area_px=nan, shift_correlation=np.zeros((1, 1)), shift_area=nan), 0.0
     cross = cross / cross[0, 0]
-    return PairLobe(
+    inside = main_lobe(cross)
+    lobe_of_pair = PairLobe(
         area_px=max(area, 1.0),
         shift_correlation=cross,
-        shift_area=max(float((cross[main_lobe(cross)].astype(np.float64) ** 2).sum()), 1.0),
+        shift_area=max(float((cross[inside].astype(np.float64) ** 2).sum()), 1.0),
     )
+    return lobe_of_pair, float(np.sqrt(np.count_nonzero(inside) / np.pi))
 
 
 def main_lobe(correlation: NDArray[Any], level: float = LOBE_LEVEL) -> NDArray[np.bool_]:
@@ -225,10 +236,12 @@ class _Window:
     as the region fills them as well as it fills the whole and no channel is constant there.
     """
 
-    def __init__(self, mask: NDArray[np.bool_], *channels: NDArray[Any]) -> None:
+    def __init__(
+        self, mask: NDArray[np.bool_], *channels: NDArray[Any], side: int = _SIDES[-1]
+    ) -> None:
         centre = tuple(
             slice(max(0, (n - most) // 2), max(0, (n - most) // 2) + most)
-            for n, most in zip(mask.shape, (_MAX_PLANES, _MAX_SIDE, _MAX_SIDE), strict=True)
+            for n, most in zip(mask.shape, (_MAX_PLANES, side, side), strict=True)
         )
         fits = mask[centre].mean() >= 0.5 * mask.mean() > 0 and all(
             _varies(c[centre], mask[centre]) for c in channels
