@@ -233,7 +233,7 @@ def significance(
     if null == "phase":
         result = _by_surrogates(sa, sb, inside, header, n_shifts, rng)
         return _untested(result) if describe_only else result
-    ratio, ta, tb = 1.0, sa, sb
+    ratio, model, ta, tb = 1.0, None, sa, sb
     if null == "profile":
         spacing = None if spacing_um is None else _spacing_zyx(spacing_um, len(inside))
         model = profile_model(
@@ -247,9 +247,11 @@ def significance(
         reason = _degenerate(_summary(ta, inside), _summary(tb, inside))
         if reason:
             return NullResult(**header, reason=f"after its profile is taken out, {reason}")
-        ratio = 1.0 if describe_only else model.variance_ratio(ta, tb, rng)
         header |= _profile_expectation(model, sa, sb, metric)
     lobe = pair_lobe(ta, tb, inside)
+    if model is not None and not describe_only:
+        n_effective = of_a.n / lobe.area_px
+        ratio = model.variance_ratio(ta, tb, rng, n_effective=n_effective)
     sampler = _ShiftSampler(lobe, n_shifts, rng)
     if mask is None and null == "stationary":
         maps = toroidal_shift_map(ta, tb, choose=sampler)
