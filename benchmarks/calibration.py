@@ -65,6 +65,11 @@ def white(rng):
     return Scene(*rng.standard_normal((2, 128, 128)))
 
 
+def many_pixels(rng):
+    """More independent pixels than the correction for the fit asks for."""
+    return Scene(*rng.standard_normal((2, 192, 192)))
+
+
 def smooth(rng, sigma=4.0):
     return Scene(field(rng, (128, 128), sigma), field(rng, (128, 128), sigma))
 
@@ -164,6 +169,7 @@ CASES = (
     Case("cell on dark background, masked, Spearman", masked_cell, "stationary", metric="srcc"),
     Case("cell on dark background, masked, Manders", masked_cell, "stationary", metric="m1"),
     Case("cell on dark background, masked", masked_cell, "profile"),
+    Case("white noise, many pixels", many_pixels, "profile"),
     Case("perinuclear gradient", perinuclear, "profile"),
     Case("perinuclear gradient, coarse texture", partial(perinuclear, sigma=4.0), "profile"),
     Case("perinuclear gradient, Manders", perinuclear, "profile", metric="m1"),
