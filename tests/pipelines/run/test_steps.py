@@ -237,6 +237,42 @@ def test_a_run_of_another_workflow_or_input_is_left_alone(run, tmp_path):
     assert run(one_step(), inputs={"text": moved}).skipped == ("only",)
 
 
+def test_another_set_of_inputs_is_refused_and_nothing_changes(run, tmp_path, text):
+    second, other = tmp_path / "second.txt", tmp_path / "other.txt"
+    second.write_text("ghijkl")
+    other.write_text("another image")
+    out = tmp_path / "out"
+    sets = [{"image_0": text, "image_1": second}, {"image": other}]
+    for first, then in (sets, sets[::-1]):
+        target = out / next(iter(first))
+        run(one_step(inputs=tuple(first)), inputs=first, out=target)
+        before = contents(target), (target / "run.json").read_bytes()
+        with pytest.raises(OutputError, match=r"is the run of .* give another --out"):
+            run(one_step(inputs=tuple(then)), inputs=then, out=target)
+        assert before == (contents(target), (target / "run.json").read_bytes())
+
+
+def test_the_same_relative_name_elsewhere_is_another_input(run, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same.txt").write_text(name)
+    monkeypatch.chdir(tmp_path / "one")
+    run(one_step(), inputs={"text": Path("same.txt")})
+    Path("same.txt").write_text("edited")
+    assert run(one_step(), inputs={"text": Path("same.txt")}).executed == ("only",)
+    monkeypatch.chdir(tmp_path / "two")
+    with pytest.raises(OutputError, match="give another --out"):
+        run(one_step(), inputs={"text": Path("same.txt")})
+
+
+def test_regions_may_come_and_go(run, tmp_path, text):
+    regions = tmp_path / "regions.txt"
+    regions.write_text("1")
+    run(one_step())
+    run(one_step(), inputs={"text": text, "regions": regions})
+    assert run(one_step()).directory.exists()
+
+
 def test_a_file_or_an_unreachable_place_is_refused(run, text):
     with pytest.raises(OutputError, match="is a file"):
         run(one_step(), out=text)

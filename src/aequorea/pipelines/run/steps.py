@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+_WHERE = frozenset({"regions", "landmarks"})  # inputs that say where to measure, not what
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,12 @@ def run_steps(
     _check_plan(steps, inputs)
     _refuse_out_in_inputs(out, inputs)
     hashes = {
-        role: {"path": str(p), "sha256": sha256_path(p), "bytes": size_bytes(p)}
+        role: {
+            "path": str(p),
+            "resolved": str(p.resolve()),
+            "sha256": sha256_path(p),
+            "bytes": size_bytes(p),
+        }
         for role, p in inputs.items()
     }
     with claim(out, workflow=workflow) as directory:
@@ -437,15 +443,30 @@ def _refuse_out_in_inputs(out: Path, inputs: Mapping[str, Path]) -> None:
 def _refuse_other_inputs(
     out: Path, earlier: Mapping[str, Any], hashes: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """An earlier run is refreshed for its own inputs, moved or edited, never for other files."""
-    for role, old in earlier.get("inputs", {}).items():
-        new = hashes.get(role)
-        if new is None or role == "regions":
-            continue
-        if new["path"] != old["path"] and new["sha256"] != old["sha256"]:
-            raise OutputError(
-                f"{out}: is the run of {old['path']}, not of {new['path']}; give another --out"
-            )
+    """An earlier run is refreshed for its own inputs, moved or edited, never for other files.
+
+    What is measured must be the same set of files in the same roles; what says where to measure
+    (regions, landmarks) may come, go and change.
+    """
+    if "inputs" not in earlier:
+        return
+    old, new = (
+        {role: facts for role, facts in inputs.items() if role not in _WHERE}
+        for inputs in (earlier["inputs"], hashes)
+    )
+    if old.keys() == new.keys() and all(_same_file(old[role], new[role]) for role in old):
+        return
+    was, is_now = (
+        " and ".join(str(facts["path"]) for facts in inputs.values()) or "nothing"
+        for inputs in (old, new)
+    )
+    raise OutputError(f"{out}: is the run of {was}, not of {is_now}; give another --out")
+
+
+def _same_file(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """The same content anywhere, or other content in the same place: moved, or edited."""
+    place = "resolved" if "resolved" in old else "path"
+    return bool(old["sha256"] == new["sha256"] or old[place] == new[place])
 
 
 @contextmanager
