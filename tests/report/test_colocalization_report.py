@@ -63,9 +63,10 @@ def test_numbers_of_the_page_are_those_of_the_tables(make_run: MakeRun, page: _P
     for metric in ("pcc", "m1", "m2", "srcc", "icq"):
         assert f"{row[metric]:.3f}".replace("-", "−") in page.text
     test = pd.read_parquet(make_run("plain") / "tables" / "significance.parquet").iloc[0]
-    assert f"{test['expected']:.3f}".replace("-", "−") + " expected by chance" in page.text
+    assert f"{test['expected']:.3f}".replace("-", "−") + " expected from the profiles" in page.text
     assert "Null hypothesis: " + test["hypothesis"].rstrip(".") in page.text
-    assert "Effective n" in page.text
+    assert "Independent pixels" in page.text
+    assert "Independent shifts" in page.text
     assert "Unit of inference: the whole image" in page.text
 
 

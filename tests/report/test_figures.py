@@ -75,7 +75,7 @@ def test_drawing_leaves_no_global_state_and_takes_names_literally() -> None:
         plots.cytofluorogram(np.eye(5), np.arange(6), np.arange(6), names=names, lines=[(1, 0)]),
         plots.cytofluorogram(np.zeros((5, 5)), np.arange(6), np.arange(6), names=names),
         plots.threshold_curves(x, x / 10, x / 10, x / 10, names=names, chosen=3, method="Costes"),
-        plots.null_distribution(x, observed=12, expected=5, p=0.01, metric="r", n_effective=9.0),
+        plots.null_distribution(x, observed=12, expected=5, p=0.01, metric="r"),
         plots.null_distribution([], observed=math.nan, expected=math.nan, p=math.nan, metric="r"),
         plots.cross_correlation([("x", x, x)], fits={"x": (0, 1, 5, 2)}, unit="px"),
         plots.fraction_within([(HOSTILE, [x, x / 10, x / 10, x / 20, x / 5])], cutoff=1),

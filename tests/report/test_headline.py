@@ -56,7 +56,8 @@ def test_chance_for_manders_is_the_share_of_area_the_other_channel_covers() -> N
     assert math.isnan(chance_of_manders({"n_pixels": 0}, "m1"))
     m1 = _headline(_pixel(), _test(0.001)).measures[1]
     assert m1.value == "0.600"
-    assert "0.300 expected by chance" in m1.beside
+    assert "0.300 if unrelated: the share of pixels above the threshold of B" in m1.beside
+    assert not any("expected" in line for line in m1.beside)
 
 
 def test_null_effective_n_and_unit_of_inference_are_said() -> None:
@@ -73,6 +74,38 @@ def test_many_regions_are_counted_after_fdr_correction() -> None:
     assert "In 1 they avoid each other" in found.verdict
     assert "1 could not be tested" in found.verdict
     assert "median of 6 regions; quartiles 0.500 to 0.500" in found.measures[0].beside
+
+
+def test_regions_that_cannot_reach_the_level_are_not_counted_as_tested() -> None:
+    tests = pd.concat([_test(0.01, n=2), _test(0.2, floor=0.08), _test(0.3, floor=0.12)])
+    verdict = _headline(_pixel(4), tests).verdict
+    assert "in 2 of 2 tested regions" in verdict
+    assert "cannot be tested in 2 of 4 (too few independent shifts; smallest possible p" in verdict
+    assert "0.080" in verdict
+    verdict = _headline(_pixel(3), _test(0.2, floor=0.08, n=3)).verdict
+    assert verdict.startswith("A and B cannot be tested at 5 % in 3 of 3 regions (too few")
+    assert "0 of" not in verdict
+
+
+def test_frames_are_called_frames_and_both_counts_of_observations_are_named() -> None:
+    pixel = _pixel(3).assign(frame=range(3), region=0)
+    found = _headline(pixel, _test(0.01, n=3).assign(n_independent=11.84, region=0))
+    assert "3 of 3 tested frames" in found.verdict
+    assert "median of 3 frames; quartiles 0.500 to 0.500" in found.measures[0].beside
+    notes = " ".join(found.notes)
+    assert "The 3 frames in the whole image are a family" in notes
+    assert "Independent pixels per frame: median 120 (120 to 120)" in notes
+    assert "Independent shifts per frame: median 11.8 (11.8 to 11.8)" in notes
+    assert "region" not in notes
+    one = _headline(_pixel(), _test(0.14, floor=0.14).assign(n_independent=6.1))
+    assert "holds only 6.1 independent shifts" in one.verdict
+
+
+def test_profiles_are_told_from_chance() -> None:
+    tests = _test(0.001).assign(null="profile", tested=0.378)
+    found = _headline(_pixel(), tests)
+    assert "0.010 expected from the profiles" in found.measures[0].beside
+    assert any("tested is the fine structure, 0.378" in note for note in found.notes)
 
 
 def test_a_measure_that_is_undefined_everywhere_says_so() -> None:

@@ -93,9 +93,9 @@ def headline_of(
             notes=_notes_of_one(row, test),
         )
     return Headline(
-        verdict=_verdict_of_many(declared, names, alpha, len(pixel)),
+        verdict=_verdict_of_many(declared, names, alpha, units_of(pixel)),
         measures=[_typical(pixel, tests, metric, names) for metric in ("pcc", "m1", "m2")],
-        notes=_notes_of_many(declared, len(pixel)),
+        notes=_notes_of_many(declared, pixel),
     )
 
 
@@ -128,9 +128,10 @@ def _verdict_of_one(
         return f"{a} and {b} could not be tested{': ' + reason if reason else ''}."
     told = p_value(p, floor_of(test))
     if floor_of(test) > alpha:
+        where = "image" if int(test["region"]) == 0 else "region"
         return (
-            f"{a} and {b} cannot be tested at {100 * alpha:g} % here: the field holds too few "
-            f"independent observations (the smallest p it can give is {_plain(floor_of(test))})."
+            f"{a} and {b} cannot be tested at {100 * alpha:g} % here: the {where} holds "
+            f"{_too_few(test)} (the smallest p it can give is {_plain(floor_of(test))})."
         )
     if not significant(test, alpha):
         return (
@@ -142,23 +143,77 @@ def _verdict_of_one(
     return f"{a} and {b} avoid each other more than chance would give ({metric}, p {told})."
 
 
+def units_of(pixel: pd.DataFrame) -> str:
+    """The rows of a pair, counted as what they are.
+
+    Examples
+    --------
+    >>> units_of(pd.DataFrame({"frame": [0, 1], "region": [0, 0]}))
+    '2 frames'
+    >>> units_of(pd.DataFrame({"frame": [0], "region": [7]}))
+    '1 region'
+    """
+    unit = _unit(pixel)
+    return f"{len(pixel)} {unit}" + ("" if len(pixel) == 1 else "s")
+
+
+def _unit(pixel: pd.DataFrame) -> str:
+    return "frame" if len(pixel) > 1 and pixel["region"].nunique() == 1 else "region"
+
+
 def _verdict_of_many(
-    declared: pd.DataFrame, names: tuple[str, str], alpha: float, n_regions: int
+    declared: pd.DataFrame, names: tuple[str, str], alpha: float, units: str
 ) -> str:
     a, b = names
+    plural = units.split()[-1]
     if declared.empty:
-        return f"{a} and {b} in {n_regions} regions: described, not tested."
-    tested = declared[declared["p_value"].notna()]
+        return f"{a} and {b} in {units}: described, not tested."
+    has_p = declared[declared["p_value"].notna()]
+    floors = [floor_of(row) for _, row in has_p.iterrows()]
+    tested = has_p[[floor <= alpha for floor in floors]]
+    unreachable = [floor for floor in floors if floor > alpha]
+    why = ""
+    if unreachable:
+        word = _draws_word(has_p.iloc[0])
+        why = f"(too few {word}; smallest possible p {_plain(min(unreachable))})"
+    if tested.empty and unreachable:
+        text = (
+            f"{a} and {b} cannot be tested at {100 * alpha:g} % in {len(unreachable)} of "
+            f"{len(declared)} {plural} {why}."
+        )
+    else:
+        text = _verdict_of_tested(tested, names, alpha, plural)
+        if unreachable:
+            text += f" They cannot be tested in {len(unreachable)} of {len(declared)} {why}."
+    untested = len(declared) - len(has_p)
+    return text + (f" {untested} could not be tested." if untested else "")
+
+
+def _verdict_of_tested(
+    tested: pd.DataFrame, names: tuple[str, str], alpha: float, plural: str
+) -> str:
+    a, b = names
+    if tested.empty:
+        return f"{a} and {b}:"
     hits = [row for _, row in tested.iterrows() if significant(row, alpha)]
     above = sum(float(row["observed"]) >= float(row["expected"]) for row in hits)
     text = (
         f"{a} and {b} are aligned more than chance would give in {above} of {len(tested)} tested "
-        f"regions (false-discovery rate {100 * alpha:g} %)."
+        f"{plural} (false-discovery rate {100 * alpha:g} %)."
     )
     if len(hits) > above:
         text += f" In {len(hits) - above} they avoid each other more than chance would give."
-    untested = len(declared) - len(tested)
-    return text + (f" {untested} could not be tested." if untested else "")
+    return text
+
+
+def _draws_word(test: pd.Series[Any]) -> str:
+    return "independent draws" if _text(test, "null") == "phase" else "independent shifts"
+
+
+def _too_few(test: pd.Series[Any]) -> str:
+    n = _number_of(test, "n_independent")
+    word = _draws_word(test)
+    return f"only {n:.1f} {word}" if math.isfinite(n) else f"too few {word}"
 
 
 def _measure(
@@ -166,11 +221,11 @@ def _measure(
 ) -> Measure:
     test = _test_of(tests, metric)
     beside = []
-    chance = chance_of_manders(row, metric) if metric != "pcc" else math.nan
+    covered = chance_of_manders(row, metric) if metric != "pcc" else math.nan
     if test is not None and math.isfinite(float(test["expected"])):
-        chance = float(test["expected"])
-    if math.isfinite(chance):
-        beside.append(f"{fixed(chance)} expected by chance")
+        beside.append(f"{fixed(test['expected'])} expected {_source(test)}")
+    elif math.isfinite(covered):
+        beside.append(f"{fixed(covered)} {_covered(metric, names)}")
     if test is not None and math.isfinite(float(test["p_value"])):
         beside.append(f"p {p_value(test['p_value'], floor_of(test))}")
     beside += _meaning(metric, names)
@@ -186,17 +241,29 @@ def _typical(
     if values.empty:
         return Measure(METRIC_NAMES[metric], DASH, [], "undefined in every region")
     low, high = values.quantile([0.25, 0.75])
-    beside = [f"median of {len(values)} regions; quartiles {fixed(low)} to {fixed(high)}"]
-    expected = (
-        tests.loc[tests["metric"] == metric, "expected"].dropna() if len(tests) else pd.Series()
-    )
-    if metric != "pcc" and expected.empty:
-        expected = pd.Series([chance_of_manders(r, metric) for _, r in pixel.iterrows()]).dropna()
+    units = units_of(pixel.loc[values.index])
+    beside = [f"median of {units}; quartiles {fixed(low)} to {fixed(high)}"]
+    rows = tests[tests["metric"] == metric] if len(tests) else tests
+    expected = rows["expected"].dropna() if len(rows) else pd.Series()
     if len(expected):
-        beside.append(f"{fixed(expected.median())} expected by chance (median)")
+        beside.append(f"{fixed(expected.median())} expected {_source(rows.iloc[0])} (median)")
+    elif metric != "pcc":
+        covered = pd.Series([chance_of_manders(r, metric) for _, r in pixel.iterrows()]).dropna()
+        if len(covered):
+            beside.append(f"{fixed(covered.median())} {_covered(metric, names)} (median)")
     return Measure(
         METRIC_NAMES[metric], fixed(values.median()), [*beside, *_meaning(metric, names)]
     )
+
+
+def _source(test: pd.Series[Any]) -> str:
+    """Where an expected value comes from."""
+    return "from the profiles" if _text(test, "null") == "profile" else "by chance"
+
+
+def _covered(metric: str, names: tuple[str, str]) -> str:
+    other = names[1] if metric == "m1" else names[0]
+    return f"if unrelated: the share of pixels above the threshold of {other}"
 
 
 def _meaning(metric: str, names: tuple[str, str]) -> list[str]:
@@ -212,12 +279,26 @@ def _notes_of_one(row: pd.Series[Any], test: pd.Series[Any] | None) -> list[str]
     if test is None:
         return []
     notes = [_null_sentence(test)]
+    profile = _text(test, "null") == "profile"
+    tested = _number_of(test, "tested")
+    if profile and math.isfinite(tested):
+        notes.append(
+            f"Measured is {fixed(test['observed'])}, of which {fixed(test['expected'])} is "
+            f"expected from the profiles; tested is the fine structure, {fixed(tested)}."
+        )
     n = _number_of(test, "n_effective")
     pixels = number(int(row["n_pixels"]))
     if math.isfinite(n):
         notes.append(
-            f"Effective n: the {pixels} pixels of {where} count as {number(round(n))} "
+            f"Independent pixels: the {pixels} pixels of {where} count as {number(round(n))} "
             "independent ones."
+        )
+    shifts = _number_of(test, "n_independent")
+    if math.isfinite(shifts):
+        word = _draws_word(test)
+        notes.append(
+            f"{word.capitalize()}: {shifts:.1f}; they set the smallest p the test can give, "
+            f"{_plain(floor_of(test))}."
         )
     notes.append(
         f"Unit of inference: {where}, one observation of one field of view, however many pixels "
@@ -226,21 +307,32 @@ def _notes_of_one(row: pd.Series[Any], test: pd.Series[Any] | None) -> list[str]
     return [n for n in notes if n]
 
 
-def _notes_of_many(declared: pd.DataFrame, n_regions: int) -> list[str]:
+def _notes_of_many(declared: pd.DataFrame, pixel: pd.DataFrame) -> list[str]:
     if declared.empty:
         return []
+    unit, units = _unit(pixel), units_of(pixel)
+    where = " in the whole image" if set(pixel["region"]) == {0} else ""
     notes = [_null_sentence(declared.iloc[0])]
-    n = declared["n_effective"].dropna() if "n_effective" in declared else pd.Series()
-    if len(n):
-        notes.append(
-            f"Effective n per region: median {number(round(float(n.median())))} independent pixels "
-            f"({number(round(float(n.min())))} to {number(round(float(n.max())))})."
-        )
+    notes.append(_spread(declared, "n_effective", "independent pixels", unit, decimals=0))
+    word = _draws_word(declared.iloc[0])
+    notes.append(_spread(declared, "n_independent", word, unit, decimals=1))
     notes.append(
-        f"Unit of inference: the region. The {n_regions} regions are a family for the "
+        f"Unit of inference: the {unit}. The {units}{where} are a family for the "
         "false-discovery rate; they are not independent replicates of a treatment."
     )
     return [n for n in notes if n]
+
+
+def _spread(rows: pd.DataFrame, column: str, what: str, unit: str, *, decimals: int) -> str:
+    """Median and range of a count of observations."""
+    values = rows[column].dropna() if column in rows else pd.Series()
+    if values.empty:
+        return ""
+    middle, low, high = (
+        f"{float(v):,.{decimals}f}".replace(",", "\u202f")
+        for v in (values.median(), values.min(), values.max())
+    )
+    return f"{what.capitalize()} per {unit}: median {middle} ({low} to {high})."
 
 
 def _null_sentence(test: pd.Series[Any]) -> str:

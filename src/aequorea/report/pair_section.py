@@ -12,7 +12,7 @@ from aequorea.report import pictures, plots
 from aequorea.report.canvas import PIXELS_DPI, Picture, to_picture
 from aequorea.report.headline import METRIC_NAMES, Headline, floor_of, headline_of, significant
 from aequorea.report.methods import threshold_name
-from aequorea.report.numbers import number, p_value
+from aequorea.report.numbers import fixed, number, p_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aequorea.report.run_contents import RunContents, StoredImage
 
 _BINS = 200
+_NEAR_ZERO = 0.05
+_FAR_PX = 1.0
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,15 @@ def _draw_pixels(pair: _Pair, section: PairSection) -> None:
     section.plates["channels"] = Plate(
         to_picture(figure, f"{a}, {b} and their overlay", dpi=PIXELS_DPI),
         "The channels.",
-        f"{which}{a} in green, {b} in magenta; where both are bright the overlay is white. "
+        f"{which}{a} shown in green, {b} shown in magenta; where both are bright the overlay is "
+        "white. "
         f"Contrast from percentile {low:g} to {high:g} of each channel, for looking, not for "
         "measuring." + (" Regions are outlined and numbered." if labels is not None else "") + bar,
     )
+    section.plates["cytofluorogram"] = joint.plate()
+    if not pair.first[["threshold_a", "threshold_b"]].notna().any(axis=None):
+        section.missing.append(("What counts as signal", _no_threshold(pair)))
+        return
     above = [
         pictures.masks_above(plane, pair.first[f"threshold_{k}"].to_dict(), labels)
         for plane, k in ((plane_a, "a"), (plane_b, "b"))
@@ -178,7 +185,6 @@ def _draw_pixels(pair: _Pair, section: PairSection) -> None:
         f"{which}{_threshold_words(pair)} Outlined: pixels above the threshold. Right: above "
         f"{a}'s only (green), {b}'s only (magenta), both (white).",
     )
-    section.plates["cytofluorogram"] = joint.plate()
 
 
 class _JointHistogram:
@@ -255,8 +261,27 @@ def _draw_curves(pair: _Pair, section: PairSection) -> None:
         to_picture(figure, "Manders' coefficients and correlation against threshold"),
         "How much the threshold matters.",
         f"{pair.where}Both thresholds move together along the regression line. Left: M1 and M2 at "
-        "every threshold. Right: correlation of the pixels below it; Costes' threshold is where it "
-        "vanishes.",
+        "every threshold. Right: correlation of the pixels below it." + _costes_words(pair, rows),
+    )
+
+
+def _costes_words(pair: _Pair, rows: pd.DataFrame) -> str:
+    """Whether the correlation below Costes' threshold vanishes, as the method has it."""
+    chosen = float(pair.first.loc[pair.example, "threshold_a"])
+    if pair.run.parameter("pixel.threshold") not in ("costes", "bisection"):
+        return ""
+    known = rows.dropna(subset=["r_below"])
+    if known.empty or not math.isfinite(chosen):
+        return ""
+    levels, r = known["threshold_a"].to_numpy(), known["r_below"].to_numpy()
+    at = float(np.interp(chosen, levels, r))
+    near = r[np.clip(np.searchsorted(levels, chosen) + np.array([-1, 0, 1]), 0, r.size - 1)]
+    if abs(at) <= _NEAR_ZERO or (near.min() <= 0.0 <= near.max()):
+        return " Costes' threshold is where it vanishes."
+    never = "never vanishes" if r.min() > 0 else "does not vanish there"
+    return (
+        f" Here it {never}: at the threshold it is {fixed(at)}, so that Costes' threshold is not "
+        "meaningful here."
     )
 
 
@@ -274,7 +299,7 @@ def _draw_null(pair: _Pair, section: PairSection, primary: str) -> None:
         return
     metric = METRIC_NAMES.get(primary, primary)
     tested = float(test.get("tested", test["observed"]))
-    fine = not math.isclose(tested, float(test["observed"]), rel_tol=1e-9, abs_tol=1e-12)
+    fine = test.get("null") == "profile"
     shown = f"{metric} of the fine structure" if fine else metric
     figure = plots.null_distribution(
         draws["value"],
@@ -283,14 +308,32 @@ def _draw_null(pair: _Pair, section: PairSection, primary: str) -> None:
         p=float(test["p_value"]),
         floor=floor_of(test),
         metric=shown,
-        n_effective=float(test["n_effective"]),
     )
     section.plates["null"] = Plate(
         to_picture(figure, f"Null distribution of {shown}"),
         "What chance would give.",
-        f"{pair.where}{shown} under {number(len(draws))} draws of the null hypothesis, and as "
-        "observed."
-        + (" What both channels owe to their large-scale profiles is taken out." if fine else ""),
+        f"{pair.where}{shown} under {_draws(test, len(draws))} of the null hypothesis, and as "
+        "observed." + (_two_scales(test, metric, draws) if fine else ""),
+    )
+
+
+def _draws(test: pd.Series[Any], n: int) -> str:
+    """How many draws there are, and what they are worth."""
+    kind = "surrogate" if test.get("null") == "phase" else "shift"
+    text = f"{number(n)} {kind}{_s(n)}"
+    worth = float(test.get("n_independent", math.nan))
+    if math.isfinite(worth) and worth < n:
+        text += f", worth about {worth:.1f} independent ones,"
+    return text
+
+
+def _two_scales(test: pd.Series[Any], metric: str, draws: pd.DataFrame) -> str:
+    """The coefficient as measured and that of the fine structure, which is tested."""
+    return (
+        " What both channels owe to their large-scale profiles is taken out: "
+        f"{metric} as measured is {fixed(test['observed'])} ({fixed(test['expected'])} expected "
+        "from the profiles); what is tested is that of the fine structure, "
+        f"{fixed(test['tested'])} ({fixed(draws['value'].mean())} expected)."
     )
 
 
@@ -310,7 +353,7 @@ def _draw_ccf(pair: _Pair, section: PairSection) -> None:
     fitted = {
         str(f["axis"]): (float(f[keys[0]]), float(f[keys[1]]), float(f[keys[2]]), float(f[keys[3]]))
         for f in found
-        if math.isfinite(f[keys[3]])
+        if _fit_succeeded(f) and all(math.isfinite(f[key]) for key in keys)
     }
     failed = [f"{f['axis']}: {f['reason']}" for f in found if str(f["axis"]) not in fitted]
     figure = plots.cross_correlation(curves, fits=fitted, unit=unit)
@@ -318,8 +361,31 @@ def _draw_ccf(pair: _Pair, section: PairSection) -> None:
         to_picture(figure, "Cross-correlation function"),
         "Cross-correlation (van Steensel).",
         f"{pair.where}A peak at shift 0 is colocalization, a trough exclusion; its width is the "
-        "size of the structures. A diagnostic: chromatic shift is measured from beads, not here."
+        "size of the structures. "
+        + _far_peaks(rows)
         + (f" No Gaussian fits along {'; '.join(failed)}." if failed else ""),
+    )
+
+
+def _fit_succeeded(fit: dict[str, Any]) -> bool:
+    """Whether a fit may be shown; without a flag, one that gives a reason has failed."""
+    if "success" in fit:
+        return bool(fit["success"])
+    return not (isinstance(fit.get("reason"), str) and fit["reason"])
+
+
+def _far_peaks(rows: pd.DataFrame) -> str:
+    """What the place of the highest measured point says about chromatic shift."""
+    far = []
+    for axis, part in rows.groupby("axis", sort=True):
+        centre = float(part["shift_px"].iloc[int(part["r"].argmax())])
+        if abs(centre) > _FAR_PX:
+            far.append(f"{number(centre)} px along {axis}")
+    if not far:
+        return "A diagnostic: chromatic shift is measured from beads, not here."
+    return (
+        f"The highest point is away from 0 ({', '.join(far)}): possibly a chromatic shift, to be "
+        "measured from beads."
     )
 
 
@@ -358,15 +424,22 @@ def _draw_objects(pair: _Pair, section: PairSection) -> None:
         return
     unit = "µm" if objects["nn_distance_um"].notna().any() else "px"
     column = "nn_distance_um" if unit == "µm" else "nn_distance_px"
-    groups = [(n, objects.loc[objects["channel"] == n, column]) for n in (a, b)]
-    if any(values.notna().any() for _, values in groups):
-        figure = plots.nearest_distances(groups, unit=unit)
-        section.plates["nearest"] = Plate(
-            to_picture(figure, "Nearest-neighbour distances of objects"),
-            "Nearest neighbours.",
-            "Distance between the centroids of each object and the nearest one of the other "
-            "channel.",
+    groups = [(n, objects.loc[objects["channel"] == n, column].dropna()) for n in (a, b)]
+    enough = [(n, values) for n, values in groups if len(values) >= 2]
+    if not enough:
+        counts = " and ".join(f"{len(values)} of {n}" for n, values in groups)
+        section.missing.append(
+            ("Nearest neighbours", f"fewer than 2 objects have a distance ({counts})")
         )
+        return
+    absent = [n for n, values in groups if len(values) < 2]
+    figure = plots.nearest_distances(enough, unit=unit)
+    section.plates["nearest"] = Plate(
+        to_picture(figure, "Nearest-neighbour distances of objects"),
+        "Nearest neighbours.",
+        "Distance between the centroids of each object and the nearest one of the other channel."
+        + (f" {absent[0]} has fewer than 2 such objects." if absent else ""),
+    )
 
 
 def _draw_fractions(pair: _Pair, section: PairSection, rows: pd.DataFrame) -> None:
@@ -409,8 +482,13 @@ def _threshold_words(pair: _Pair) -> str:
         return f"Thresholds ({method}) were found within each region by itself."
     ta, tb = (float(pair.first[f"threshold_{k}"].iloc[0]) for k in "ab")
     if not (math.isfinite(ta) and math.isfinite(tb)):
-        return f"No threshold ({method}): {_reason(pair.first)}."
+        return f"{_no_threshold(pair)}."
     return f"Thresholds ({method}): {a} {number(ta)}, {b} {number(tb)} grey levels."
+
+
+def _no_threshold(pair: _Pair) -> str:
+    method = threshold_name(pair.run.parameter("pixel.threshold"))
+    return f"there is no threshold ({method}): {_reason(pair.first)}"
 
 
 def _which_slice(pair: _Pair, z: int) -> str:
@@ -420,7 +498,8 @@ def _which_slice(pair: _Pair, z: int) -> str:
         parts.append(f"frame {pair.frame + 1} of {sizes['t']}")
     if sizes.get("z", 1) > 1:
         parts.append(f"slice {z + 1} of {sizes['z']} (the brightest; not a projection)")
-    return f"{', '.join(parts)}. ".capitalize() if parts else ""
+    text = ", ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}. " if parts else ""
 
 
 def _less(plane: NDArray[Any], background: float) -> NDArray[Any]:

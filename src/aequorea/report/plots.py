@@ -68,8 +68,8 @@ def cytofluorogram(
     axes = plain_axes(
         figure.subplots(), xlabel=f"{names[0]} (grey levels)", ylabel=f"{names[1]} (grey levels)"
     )
-    axes.set_xlim(a[0], a[-1])
-    axes.set_ylim(b[0], b[-1])
+    axes.set_xlim(*_filled_range(a, np.asarray(table.any(axis=1))))
+    axes.set_ylim(*_filled_range(b, np.asarray(table.any(axis=0))))
     most = float(table.max()) if table.size else 0.0
     if most > 0:
         shown = np.ma.masked_less_equal(table.T, 0)
@@ -144,7 +144,6 @@ def null_distribution(
     p: float,
     floor: float = 0.0,
     metric: str,
-    n_effective: float | None = None,
 ) -> Figure:
     """What the metric would be by chance, and what it is.
 
@@ -157,7 +156,6 @@ def null_distribution(
         The smallest p-value that the draws can give.
     metric : str
         Name of the metric, for the axis.
-    n_effective : float, optional
     """
     values = np.asarray(null, dtype=np.float64)
     values = values[np.isfinite(values)]
@@ -176,8 +174,6 @@ def null_distribution(
         suffix = f", p {told}" if math.isfinite(p) else ""
         axes.axvline(observed, color=WARN, lw=1.8, label=f"observed {fixed(observed)}{suffix}")
     axes.margins(x=0.06)
-    if n_effective is not None and math.isfinite(n_effective):
-        axes.plot([], [], " ", label=f"effective n {number(float(n_effective))}")
     add_legend(axes, above=2)
     return figure
 
@@ -303,8 +299,8 @@ def values_by_region(
     axes = plain_axes(figure.subplots(), xlabel="regions, sorted", ylabel=metric)
     x = np.arange(values.size)
     axes.axhline(0, color=LINE, lw=0.9, zorder=0)
-    axes.plot(x, np.asarray(expected, dtype=np.float64)[order], "_", color=SOFT, ms=7,
-              label="expected by chance")  # fmt: skip
+    axes.plot(x, np.asarray(expected, dtype=np.float64)[order], "_", color=INK, ms=16, mew=1.5,
+              label="expected without alignment")  # fmt: skip
     _dots(axes, x[hit], values[order][hit], filled=True)
     _dots(axes, x[~hit], values[order][~hit], filled=False)
     if values.size <= 60:
@@ -315,6 +311,14 @@ def values_by_region(
             text.set_parse_math(False)
     add_legend(axes, above=3)
     return figure
+
+
+def _filled_range(edges: FloatArray, filled: NDArray[np.bool_]) -> tuple[float, float]:
+    """The part of an axis that holds pixels, with a little room."""
+    at = np.flatnonzero(filled)
+    low, high = (edges[at[0]], edges[at[-1] + 1]) if at.size else (edges[0], edges[-1])
+    room = 0.02 * (high - low)
+    return float(max(edges[0], low - room)), float(min(edges[-1], high + room))
 
 
 def _dots(axes: Axes, x: FloatArray | NDArray[Any], y: FloatArray, *, filled: bool) -> None:
