@@ -151,3 +151,33 @@ def test_fit_refuses_a_peak_that_the_shifts_do_not_resolve(curve):
     assert not fit.success
     assert np.isnan(fit.amplitude)
     assert "narrower than one pixel" in fit.reason
+
+
+def gaussian(s, amplitude, centre, sigma):
+    return 0.1 + amplitude * np.exp(-((s - centre) ** 2) / (2 * sigma**2))
+
+
+def test_an_extremum_at_the_end_of_the_shifts_is_no_fit():
+    s = np.arange(-20, 21)
+    for centre in (19.0, -18.0, 22.0):
+        fit = fit_ccf(s, gaussian(s, 0.5, centre, 3.0))
+        assert not fit.success
+        assert "shifts examined" in fit.reason or "last shift" in fit.reason
+        assert np.isnan(fit.centre_px)
+    assert fit_ccf(s, gaussian(s, 0.5, 12.0, 3.0)).centre_px == pytest.approx(12.0)
+    assert fit_ccf(s, gaussian(s, -0.2, 1.0, 3.0)).amplitude == pytest.approx(-0.2)
+
+
+def test_a_trough_beside_a_stronger_peak_at_zero_is_no_fit():
+    s = np.arange(-20, 21)
+    curve = gaussian(s, 0.5, 0.0, 0.5) + gaussian(s, -0.4, 10.0, 4.0)
+    fit = fit_ccf(s, curve)
+    assert not fit.success or fit.amplitude > 0
+
+
+def test_noise_is_no_fit():
+    s = np.arange(-20, 21)
+    fits = [fit_ccf(s, np.random.default_rng(k).normal(size=s.size)) for k in range(20)]
+    refused = [fit for fit in fits if not fit.success]
+    assert len(refused) >= 18
+    assert any("explains" in fit.reason for fit in refused)

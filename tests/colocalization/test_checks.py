@@ -245,3 +245,25 @@ def test_boolean_channels_and_an_array_of_thresholds_are_judged():
     a, b = np.random.default_rng(0).poisson(20, (2, 64, 64))
     assert found("signal", a > 20, b > 20) == ["ok", "ok"]
     assert found("threshold", a, b, thresholds=np.array([-1, 15])) == ["warning", "ok"]
+
+
+def test_a_threshold_within_the_background_is_no_tick():
+    rng = np.random.default_rng(0)
+    a, b = rng.poisson(100, (2, 64, 64))
+    low = check_channels(a, b, thresholds=(80.0, 80.0))
+    told = [r for r in low if r.name == "threshold"]
+    assert [r.level for r in told] == ["warning", "warning"]
+    assert all("within the background" in r.message for r in told)
+
+
+def test_a_costes_threshold_that_never_decorrelates_is_no_tick():
+    shared = np.random.default_rng(1).uniform(0, 200, (64, 64))
+    noise = np.random.default_rng(2).normal(0, 2, (64, 64))
+    assert "ok" not in found("threshold", shared, np.abs(shared + noise))
+
+
+def test_the_intercept_is_told_from_a_tenth_of_the_mean():
+    x = np.random.default_rng(3).uniform(0, 100, (64, 64))
+    noise = np.random.default_rng(4).normal(0, 1, x.shape)
+    assert found("intercept", x, x + 2 + noise) == ["ok"]
+    assert found("intercept", x, x + 20 + noise) == ["note"]

@@ -24,6 +24,8 @@ __all__ = ["CcfFit", "fit_ccf", "van_steensel_ccf"]
 FloatArray = npt.NDArray[np.float64]
 
 _BANDS = 32  # fixed number of partial sums, so that the result does not depend on the workers
+_LEAST_EXPLAINED = 0.5  # of the variance of the curve
+_NEAR_ZERO = 0.05  # of the shifts examined, from zero to either side
 _FWHM_PER_SIGMA = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
 
 
@@ -271,8 +273,9 @@ def fit_ccf(shifts: npt.ArrayLike, ccf: npt.ArrayLike, spacing_um: float | None 
     Notes
     -----
     A fit is refused (``success`` False, NaN values) where fewer than 6 shifts are defined, the
-    curve is flat, the extremum lies outside the shifts examined, or the width is below one pixel
-    or beyond the shifts.
+    curve is flat, the width is below one pixel or beyond the shifts, the extremum lies outside
+    the shifts examined or within half its width of their end, the curve deviates most near zero
+    in the direction opposite to the fit, or the fit explains less than half of its variance.
 
     Examples
     --------
@@ -321,12 +324,9 @@ def _gaussian_fit(x: FloatArray, y: FloatArray, spacing_um: float | None) -> Ccf
         return _no_fit("the least-squares fit did not converge")
     amplitude, offset, centre, sigma = (float(v) for v in found.x)
     fwhm = sigma * _FWHM_PER_SIGMA
-    if not x.min() <= centre <= x.max():
-        return _no_fit("the extremum lies outside the shifts examined")
-    if fwhm < 1.0:
-        return _no_fit("the extremum is narrower than one pixel: its size is not resolved")
-    if fwhm > 2.0 * span:
-        return _no_fit("the width is beyond the shifts examined; raise max_shift")
+    reason = _refusal(x, y, centre, fwhm, upward=amplitude > 0) or _poor_fit(misfit(found.x), y)
+    if reason:
+        return _no_fit(reason)
     return CcfFit(
         amplitude=amplitude,
         offset=offset,
@@ -337,3 +337,29 @@ def _gaussian_fit(x: FloatArray, y: FloatArray, spacing_um: float | None) -> Ccf
         success=True,
         reason="",
     )
+
+
+def _refusal(x: FloatArray, y: FloatArray, centre: float, fwhm: float, *, upward: bool) -> str:
+    """Why a fitted extremum is not to be believed; empty if it is."""
+    if not x.min() <= centre <= x.max():
+        return "the extremum lies outside the shifts examined"
+    if fwhm < 1.0:
+        return "the extremum is narrower than one pixel: its size is not resolved"
+    if fwhm > np.ptp(x):
+        return "the width is beyond the shifts examined; raise max_shift"
+    if min(centre - x.min(), x.max() - centre) < 0.5 * fwhm:
+        return "the extremum lies within half its width of the last shift; raise max_shift"
+    deviation = (y - np.median(y)) * (1.0 if upward else -1.0)
+    against, along = int(np.argmin(deviation)), int(np.argmax(deviation))
+    near = max(1.0, _NEAR_ZERO * float(np.ptp(x)))
+    if abs(x[against]) <= near < abs(x[along]) and -deviation[against] > deviation[along]:
+        fitted, seen = ("peak", "trough") if upward else ("trough", "peak")
+        return f"the fit is a {fitted}, but the curve has a {seen} near zero"
+    return ""
+
+
+def _poor_fit(residuals: FloatArray, y: FloatArray) -> str:
+    explained = 1.0 - float(np.sum(residuals**2)) / float(np.sum((y - y.mean()) ** 2))
+    if explained < _LEAST_EXPLAINED:
+        return f"the fit explains {max(explained, 0.0):.0%} of the variance of the curve"
+    return ""

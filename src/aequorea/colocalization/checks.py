@@ -27,7 +27,9 @@ _FULL_SCALE = tuple(2**bits - 1 for bits in (8, 10, 11, 12, 13, 14, 15, 16))
 _SATURATED_WARNING, _SATURATED_NOTE = 0.01, 0.0001
 _ZERO_ZERO_WARNING = 0.10  # as Coloc 2
 _OFFSET_WARNING = 0.10
-_INTERCEPT_NOTE = 0.01  # as Coloc 2
+_INTERCEPT_NOTE = 0.10  # Coloc 2 speaks up from 1 %, which nearly every image reaches
+_ABOVE_WARNING = 0.95  # share of pixels above a threshold that then separates nothing
+_BELOW_R = 0.1  # Costes' threshold is where r of the pixels below is 0
 _BLEED_R2, _BLEED_RISE = 0.9, 1.0
 # Measured on simulated cells of 96-256 px: clean, 8-bit, smoothed and enlarged images stay below
 # z = 1.8, JPEG of quality 75 reaches 12-17 and of quality 85 3-11 (256 px).
@@ -123,7 +125,11 @@ def check_channels(
         raw camera noise is white, interpolation and filters remove its finest part.
     deconvolution, projection : words in the metadata (warning); many exact zeros without noise,
         skewed background noise (note: there are other causes).
-    intercept, threshold : the warnings of Coloc 2 (notes here).
+    intercept : the regression line meets the axis beyond 10 % of the mean (note); Coloc 2 warns
+        from 1 %.
+    threshold : above the mean, or undefined (note), as Coloc 2; below the minimum, exceeded by
+        more than 95 % of the pixels, or Costes' where the pixels below still correlate beyond
+        0.1 in r (warning).
 
     Examples
     --------
@@ -501,6 +507,7 @@ def _threshold_checks(
 ) -> Iterable[CheckResult]:
     source = "Costes'" if thresholds is None else "the given"
     levels = costes_threshold(pair.a, pair.b, pair.mask) if thresholds is None else thresholds
+    below = _r_below(pair, levels) if thresholds is None else math.nan
     for threshold, values, name in zip(levels, pair.values(), names, strict=True):
         value = float(threshold)
         if not math.isfinite(value):
@@ -512,9 +519,31 @@ def _threshold_checks(
         elif value < float(values.min()):
             message = f"{source} threshold of {name} ({value:g}) is below its minimum: too low"
             yield CheckResult("threshold", "warning", value, message, name)
+        elif (above := float(np.mean(values > value))) > _ABOVE_WARNING:
+            message = (
+                f"{above:.0%} of the pixels of {name} lie above {source} threshold ({value:g}): it "
+                "lies within the background; M1/M2 say little"
+            )
+            yield CheckResult("threshold", "warning", value, message, name)
+        elif abs(below) > _BELOW_R:
+            message = (
+                f"the pixels below {source} threshold of {name} ({value:g}) still correlate "
+                f"(r = {below:.2f}): it was not found; M1/M2 say little"
+            )
+            yield CheckResult("threshold", "warning", value, message, name)
         else:
             message = f"{source} threshold of {name} is {value:g}"
             yield CheckResult("threshold", "ok", value, message, name)
+
+
+def _r_below(pair: ChannelPair, levels: tuple[float, float]) -> float:
+    """Pearson's r of the pixels below either threshold; NaN where it is undefined."""
+    a, b = (values.astype(np.float64) for values in pair.values())
+    below = (a < levels[0]) | (b < levels[1])
+    a, b = a[below], b[below]
+    if a.size < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _metadata_checks(metadata: Mapping[str, Any] | str | None) -> list[CheckResult]:
