@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ _SHOWN_TABLES = {
     "significance": (
         "Tests",
         ("frame", "region_name", "channel_a", "channel_b", "metric", "observed", "expected",
-         "ci_low", "ci_high", "p_value", "p_fdr", "n_effective", "n_draws"),
+         "ci_low", "ci_high", "p_value", "p_fdr", "n_effective", "n_independent"),
     ),
     "pixel": (
         "Pixel measures",
@@ -53,6 +54,19 @@ _SHOWN_TABLES = {
     "background": ("Background", ("channel", "method", "value", "clipped_fraction")),
 }  # fmt: skip
 _LIGHTS = {"refusal": ("bad", "✕"), "warning": ("note", "!"), "note": ("note", "i")}
+_CHECKS = {
+    "finite": "missing values",
+    "signal": "empty channels",
+    "identical": "identical channels",
+    "negatives": "negative pixels",
+    "offset": "offset or background",
+    "jpeg": "JPEG compression",
+    "interpolation": "interpolation or filtering",
+    "projection": "maximum projection",
+    "zero-zero": "pixels dark in both",
+    "intercept": "intercept of the regression line",
+    "threshold": "thresholds",
+}
 _RANK = {"refusal": 0, "warning": 1, "note": 2}
 
 
@@ -147,7 +161,10 @@ def _facts(run: RunContents, image: StoredImage) -> list[tuple[str, str]]:
         ("Channels", ", ".join(image.channels)),
         ("Size", " × ".join(f"{a} {n}" for a, n in image.sizes.items() if a != "c")),
         ("Pixel spacing", _calibration(image)),
-        ("Measured in", "the whole image" if whole else f"{regions} regions"),
+        (
+            "Measured in",
+            "the whole image" if whole else f"{regions} region{'' if regions == 1 else 's'}",
+        ),
         ("Analysed", f"{started.removesuffix('+00:00')} UTC with aequorea {_version(record)}"),
     ]
 
@@ -167,26 +184,44 @@ def _version(record: Any) -> str:
 def _checks(run: RunContents) -> Iterator[_Check]:
     """Findings about the input, the worst first, then one line of what was fine."""
     table = run.table("checks")
+    channels = sorted({str(c) for k in ("channel_a", "channel_b") for c in table.get(k, ())})
     found: dict[str, str] = {}
+    told: list[str] = []
     passed: list[str] = []
     for row in _records(table):
         if row["severity"] == "ok":
             passed.append(str(row["check"]))
-        else:
-            found.setdefault(str(row["message"]), str(row["severity"]))
+            continue
+        told.append(str(row["message"]))
+        found.setdefault(_with_pair(row, several=len(channels) > 2), str(row["severity"]))
     for message in run.record.get("warnings", []):
-        if not any(message.startswith(known) for known in found):
+        if not any(message.startswith(known) for known in told):
             found.setdefault(message, "warning")
     for message, severity in sorted(found.items(), key=lambda item: _RANK[item[1]]):
-        yield _Check(*_LIGHTS[severity], _sentence(message))
+        yield _Check(*_LIGHTS[severity], _sentence(message, channels))
     troubled = {str(r["check"]) for r in _records(table) if r["severity"] != "ok"}
-    fine = [name for name in dict.fromkeys(passed) if name not in troubled]
+    fine = [_CHECKS.get(n, n) for n in dict.fromkeys(passed) if n not in troubled]
     if fine:
         yield _Check("ok", "✓", f"No trouble found with: {', '.join(fine)}.")
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _with_pair(row: dict[str, Any], *, several: bool) -> str:
+    """The message of a check; with several pairs, what concerns one of them names it."""
+    message, a, b = (str(row[k]) for k in ("message", "channel_a", "channel_b"))
+    of_image = row["check"] in {"projection", "deconvolution"}
+    one_channel = isinstance(row["channel"], str) and row["channel"] and row["check"] != "threshold"
+    if not several or of_image or one_channel or (a in message and b in message):
+        return message
+    return f"{a} and {b}: {message}"
+
+
+def _sentence(text: str, channels: Sequence[str]) -> str:
+    """A message as a sentence: names stay as they are written, signs as they are printed."""
+    text = re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+    text = re.sub(r"(?<=\d)%", " %", text)
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    is_name = not first.rstrip(":,;").isalpha() or text.startswith(tuple(channels))
+    return text if is_name else text[:1].upper() + text[1:]
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -196,9 +231,19 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _tables(run: RunContents) -> Iterator[tuple[str, DataTable]]:
     for name, (title, columns) in _SHOWN_TABLES.items():
         table = run.table(name)
+        if name == "significance" and len(table):
+            table = _untested_without_n(table)
         trivial = name == "background" and set(table.get("method", ())) == {"none"}
         if len(table) and not trivial:
             yield title, data_table(table, columns, file=f"tables/{name}.csv")
+
+
+def _untested_without_n(tests: pd.DataFrame) -> pd.DataFrame:
+    """Counts of observations only where a test used them."""
+    counts = [c for c in ("n_effective", "n_independent") if c in tests]
+    shown = tests.copy()
+    shown[counts] = shown[counts].astype("float64").where(shown["p_value"].notna(), axis=0)
+    return shown
 
 
 def _methods(run: RunContents, image: StoredImage, sections: Sequence[PairSection]) -> MethodsText:

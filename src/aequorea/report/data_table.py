@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,38 +16,39 @@ if TYPE_CHECKING:
 MOST_ROWS = 200
 _HEADINGS = {
     "region_name": "region",
-    "channel_a": "A",
-    "channel_b": "B",
+    "channel_a": "channel A",
+    "channel_b": "channel B",
     "n_pixels": "pixels",
     "pcc": "Pearson r",
     "srcc": "Spearman ρ",
     "icq": "ICQ",
     "m1": "M1",
     "m2": "M2",
-    "threshold_a": "threshold A",
-    "threshold_b": "threshold B",
+    "threshold_a": "threshold of A",
+    "threshold_b": "threshold of B",
     "p_value": "p",
     "p_fdr": "q (FDR)",
-    "n_effective": "effective n",
+    "n_effective": "independent pixels",
+    "n_independent": "independent shifts",
     "distance_um": "distance (µm)",
-    "n_draws": "indep. draws",
-    "n_objects_a": "objects A",
-    "n_objects_b": "objects B",
+    "n_draws": "draws",
+    "n_objects_a": "objects of A",
+    "n_objects_b": "objects of B",
     "n_matched": "partners",
-    "frac_overlap_a": "A overlapping",
-    "frac_overlap_b": "B overlapping",
-    "frac_coincident_a": "A coincident",
-    "frac_coincident_b": "B coincident",
-    "frac_matched_a": "A with partner",
-    "frac_matched_b": "B with partner",
-    "median_nn_distance_um_a": "median distance A (µm)",
-    "median_nn_distance_um_b": "median distance B (µm)",
-    "median_nn_distance_px_a": "median distance A (px)",
-    "median_nn_distance_px_b": "median distance B (px)",
+    "frac_overlap_a": "overlapping, A",
+    "frac_overlap_b": "overlapping, B",
+    "frac_coincident_a": "coincident, A",
+    "frac_coincident_b": "coincident, B",
+    "frac_matched_a": "with partner, A",
+    "frac_matched_b": "with partner, B",
+    "median_nn_distance_um_a": "median distance from A (µm)",
+    "median_nn_distance_um_b": "median distance from B (µm)",
+    "median_nn_distance_px_a": "median distance from A (px)",
+    "median_nn_distance_px_b": "median distance from B (px)",
     "fwhm_px": "FWHM (px)",
     "fwhm_um": "FWHM (µm)",
-    "ci_low": "95 % from",
-    "ci_high": "to",
+    "ci_low": "95 % CI of r, from",
+    "ci_high": "95 % CI of r, to",
     "pcc_above": "r above T",
     "pcc_below": "r below T",
     "m1_plain": "plain M1",
@@ -59,6 +61,26 @@ _COEFFICIENTS = {
     "frac_overlap_a", "frac_overlap_b", "frac_coincident_a", "frac_coincident_b",
     "frac_matched_a", "frac_matched_b",
 }  # fmt: skip
+_EXPLAINED = {
+    "expected": "expected: by chance, or from the profiles where the null is profile",
+    "ci_low": "95 % CI: interval of r for the independent pixels; it holds for this image alone",
+    "p_fdr": "q (FDR): p corrected for all tests of the run",
+    "n_effective": "independent pixels: what the correlated pixels are worth",
+    "n_independent": "independent shifts: what the shifts of the test are worth; they set the "
+    "smallest p possible",
+    "m1": "M1: share of the intensity of {A} where {B} is above its threshold; M2 the other way "
+    "round",
+    "m1_plain": "plain M1, M2: as M1, M2 with thresholds at 0",
+    "pcc_above": "r above T, r below T: Pearson r of the pixels above and below the thresholds",
+    "frac_overlap_a": "overlapping: share of objects that share a pixel with one of the other "
+    "channel",
+    "frac_coincident_a": "coincident: share of objects whose centroid lies in one of the other "
+    "channel",
+    "n_matched": "partners: objects paired one to one within the match distance",
+    "offset": "amplitude, offset, centre, FWHM: of the Gaussian fitted to r against shift",
+}
+_ONE_DECIMAL = {"n_independent"}
+_WIDE = 12
 _PAIR = ("channel_a", "channel_b")
 _UNITS = {"_um": "µm", "_px": "px", "_s": "s"}
 
@@ -92,6 +114,8 @@ class DataTable:
         Why cells are empty.
     file : str
         Where all of them are.
+    explained : sequence of str
+        What headings mean that do not speak for themselves.
     """
 
     headings: Sequence[tuple[str, str, bool]]
@@ -99,6 +123,12 @@ class DataTable:
     notes: Sequence[tuple[str, str]]
     total: int
     file: str
+    explained: Sequence[str] = ()
+
+    @property
+    def wide(self) -> bool:
+        """Whether there are so many columns that they are printed small."""
+        return len(self.headings) >= _WIDE
 
     @property
     def cut(self) -> bool:
@@ -125,8 +155,10 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
         The first 200 rows.
     """
     shown = [c for c in columns if c in frame and _worth_showing(frame[c])]
+    names = ("A", "B")
     if set(_PAIR) <= set(shown) and len(frame[[*_PAIR]].drop_duplicates()) == 1:
         shown = [c for c in shown if c not in _PAIR]
+        names = (str(frame["channel_a"].iloc[0]), str(frame["channel_b"].iloc[0]))
     numeric = {c: pd.api.types.is_numeric_dtype(frame[c]) for c in shown}
     marks: dict[str, str] = {}
     rows = []
@@ -139,11 +171,16 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
             cells = [replace(cell, mark=mark) if cell.empty else cell for cell in cells]
         rows.append(cells)
     return DataTable(
-        headings=[(heading(c), c, numeric[c]) for c in shown],
+        headings=[(heading(c, names=names), c, numeric[c]) for c in shown],
         rows=rows,
         notes=[(mark, reason) for reason, mark in marks.items()],
         total=len(frame),
         file=file,
+        explained=[
+            _EXPLAINED[c].replace("{A}", names[0]).replace("{B}", names[1])
+            for c in shown
+            if c in _EXPLAINED
+        ],
     )
 
 
@@ -153,16 +190,22 @@ def _letters(number: int) -> str:
     return first + chr(ord("a") + number % 26)
 
 
-def heading(column: str) -> str:
-    """A column's name for people, with its unit.
+def heading(column: str, *, names: tuple[str, str] = ("A", "B")) -> str:
+    """A column's name for people, with its unit and the channel it is of.
 
     Examples
     --------
     >>> heading("pcc"), heading("nn_distance_um")
     ('Pearson r', 'nn distance (µm)')
+    >>> heading("threshold_a", names=("GFP", "Mito"))
+    'threshold of GFP'
     """
     if column in _HEADINGS:
-        return _HEADINGS[column]
+        text = _HEADINGS[column]
+        if column.endswith(("_a", "_b")) and not column.startswith("channel"):
+            mark, name = ("A", names[0]) if column.endswith("_a") else ("B", names[1])
+            return re.sub(rf"\b{mark}\b", lambda _: name, text)
+        return text
     for suffix, unit in _UNITS.items():
         if column.endswith(suffix):
             return f"{column.removesuffix(suffix).replace('_', ' ')} ({unit})"
@@ -186,7 +229,9 @@ def _cell(value: Any, column: str, *, numeric: bool) -> Cell:
         return Cell("yes" if value else "no", str(int(value)))
     if not numeric:
         return Cell(str(value), str(value))
-    if column in _COEFFICIENTS:
+    if column in _ONE_DECIMAL:
+        text = fixed(value, 1)
+    elif column in _COEFFICIENTS:
         text = fixed(value)
     else:
         text = number(int(value)) if is_whole(value) or float(value).is_integer() else number(value)
