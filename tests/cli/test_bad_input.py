@@ -109,7 +109,7 @@ def test_a_constant_channel_is_a_reason_not_a_failure(aequorea, files, tmp_path)
 def test_distances_need_a_pixel_size_only_if_somebody_chose_them(files, tmp_path, capsys):
     command = ["coloc", str(files / "uncalibrated.ome.tif"), "--null", "none"]
     assert run([*command, "--out", str(tmp_path / "a"), "--match-distance-um", "0.5"]) == 2
-    refused_in_one_line(capsys.readouterr().err, "give it with --spacing-um z,y,x")
+    refused_in_one_line(capsys.readouterr().err, "give it with --spacing-um y,x")
     config = tmp_path / "all.toml"
     assert run(["coloc", "--write-config", str(config)]) == 0
     assert run([*command, "--out", str(tmp_path / "b"), "--config", str(config)]) == 0

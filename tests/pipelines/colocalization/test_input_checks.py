@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aequorea.errors import AequoreaWarning
 from aequorea.model import Image
 from aequorea.pipelines.colocalization.background import Subtracted
 from aequorea.pipelines.colocalization.input_checks import check_table, sample_window
@@ -64,3 +65,39 @@ def test_findings_say_what_was_looked_at():
     assert "exceeds the memory budget" in first["message"]
     saturation = table[(table["check"] == "saturation") & (table["channel"] == "A")].iloc[0]
     assert saturation["value"] == pytest.approx(30 / 64, abs=0.01)
+
+
+def test_a_background_that_removes_all_signal_is_no_tick():
+    data = np.random.default_rng(0).poisson(40, (2, 64, 64)).astype(np.uint8)
+    pixels = Subtracted(stains(data[:, None]), (255.0, 20.0))
+    with pytest.warns(AequoreaWarning, match="background removed all signal of A"):
+        table = check_table(pixels, track=iter)
+    signal = table[table["check"] == "signal"].set_index("channel")["severity"]
+    assert signal.to_dict() == {"A": "warning", "B": "ok"}
+
+
+def test_a_background_near_the_maximum_is_doubted():
+    data = np.random.default_rng(0).poisson(40, (2, 64, 64)).astype(np.uint8)
+    pixels = Subtracted(stains(data[:, None]), (float(data[0].max()) - 1, 20.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = check_table(pixels, track=iter)
+    first = table[table["check"] == "background"].set_index("channel").loc["A"]
+    assert first["severity"] == "warning"
+    assert "near its maximum" in first["message"]
+
+
+def test_three_channels_name_their_pairs_and_repeat_nothing():
+    data = np.random.default_rng(0).poisson(2, (3, 64, 64)).astype(np.uint8)
+    images = tuple(Image(data=d, axes="yx", channels=("C",)) for d in data)
+    field = Stains(images=images, names=("one", "two", "three"), region_names={0: "whole image"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = check_table(Subtracted(field, (0.0,) * 3), track=iter)
+    assert (table["check"] == "saturation").sum() == 3
+    assert not table.duplicated(["check", "channel", "message"]).any()
+    zeros = table[table["check"] == "zero-zero"]
+    assert len(zeros) == 3
+    for row in zeros.itertuples():
+        assert row.channel_a in row.message
+        assert row.channel_b in row.message

@@ -100,8 +100,13 @@ def test_channels_of_different_calibration(save, stack):
     none = save("c.ome.tif", stack[1, 0], "yx")
     with pytest.raises(InputError, match=r"pixel size along y .*--spacing-um"):
         open_stains([a, b], ColocalizationParameters())
-    told = open_stains([a, b], ColocalizationParameters(spacing_um=(1, 0.3, 0.4)))
-    assert told.spacing_um == (0.3, 0.4)
+    with pytest.warns(AequoreaWarning) as caught:
+        told = open_stains([a, b], ColocalizationParameters(spacing_um=(1, 0.3, 400)))
+    assert told.spacing_um == (0.3, 400)
+    messages = "\n".join(str(w.message) for w in caught)
+    assert "z (1 µm) is not used" in messages
+    assert "y is 0.3 µm as given, and 0.1 µm in" in messages
+    assert "x is 400; is this in µm?" in messages
     with pytest.warns(AequoreaWarning, match="given for a only"):
         assert open_stains([a, none], ColocalizationParameters()).spacing_um == (0.1, 0.1)
 
@@ -205,3 +210,30 @@ def test_percentiles_counted_in_pieces_are_those_of_the_whole(dtype, percent):
         found.add(piece)
     expected = np.percentile(pixels.astype(np.float64), percent)
     assert found.percentile(percent) == pytest.approx(expected, rel=1e-12)
+
+
+def test_padding_is_not_the_background(save):
+    data = np.random.default_rng(0).poisson(1000, (2, 64, 64)).astype(np.uint16)
+    data[0, :32] = 0
+    stains = open_stains([save("a.ome.tif", data, "cyx")], ColocalizationParameters())
+    with pytest.warns(AequoreaWarning, match=r"50% of .* is exactly 0"):
+        levels = background_levels(stains, BackgroundParameters(background="mode"))
+    assert levels == pytest.approx((1000, 1000), abs=60)
+
+
+def test_zeros_of_dim_images_are_background(save):
+    data = np.random.default_rng(0).poisson(0.5, (2, 64, 64)).astype(np.uint16)
+    stains = open_stains([save("a.ome.tif", data, "cyx")], ColocalizationParameters())
+    assert background_levels(stains, BackgroundParameters(background="mode")) == (0, 0)
+
+
+def test_an_intensity_image_is_no_label_image(save):
+    data = np.random.default_rng(0).integers(0, 256, (2, 96, 96)).astype(np.uint8)
+    image = save("a.ome.tif", data, "cyx")
+    intensities = save("b.ome.tif", data[0], "yx")
+    with pytest.raises(InputError, match="looks like an intensity image"):
+        open_stains([image], ColocalizationParameters(regions=intensities))
+    grid = np.kron(np.arange(1, 145).reshape(12, 12), np.ones((8, 8))).astype(np.uint16)
+    labels = save("c.ome.tif", grid, "yx")
+    stains = open_stains([image], ColocalizationParameters(regions=labels))
+    assert len(stains.region_names) == 144

@@ -219,7 +219,7 @@ def test_without_a_pixel_size_distances_are_missing_with_a_reason(save, tmp_path
 def test_distances_in_um_that_were_asked_for_need_a_pixel_size(save, tmp_path):
     data = np.random.default_rng(0).poisson(20, (2, 64, 64)).astype(np.uint16)
     image = save(data, "cyx")
-    with pytest.raises(CalibrationError, match="--spacing-um z,y,x"):
+    with pytest.raises(CalibrationError, match="--spacing-um y,x"):
         colocalize(image, parameters={"objects": {"match_distance_um": 0.3}}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -347,3 +347,32 @@ def test_an_image_beyond_the_budget_is_streamed_to_the_same_numbers(save, tmp_pa
             out=tmp_path / "slices",
             max_memory="300kB",
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"background": {"background_value": [3]}}, "--background-value"),
+        ({"background": {"background_percentile": 3}}, "--background-percentile"),
+        ({"pixel": {"threshold_value": [3]}}, "--threshold-value"),
+        ({"objects": {"object_threshold_value": [3]}}, "--object-threshold-value"),
+        ({"landmarks": "n.tif", "significance": {"null": "none"}}, "--landmarks"),
+    ],
+)
+def test_options_without_effect_are_refused(cells, tmp_path, given, named):
+    with pytest.raises(InputError, match=f"{named} has no effect"):
+        colocalize(cells[0] / "cells.ome.tif", parameters=given, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ({"channels": ["red"]}, "two or more channel names separated by commas, got 'red'"),
+        ({"spacing_um": [0.05]}, "two to three numbers separated by commas, got '0.05'"),
+        ({"background": "mode"}, r"did you mean 'background\.background'"),
+    ],
+)
+def test_wrong_numbers_of_values_are_counted_in_words(tmp_path, given, answer):
+    with pytest.raises(InputError, match=answer):
+        colocalize(tmp_path / "a.tif", parameters=given, out=tmp_path / "run")

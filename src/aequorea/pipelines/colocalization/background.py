@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aequorea.errors import InputError
+from aequorea.errors import AequoreaWarning, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from aequorea.pipelines.colocalization.parameters import BackgroundParameters
     from aequorea.pipelines.colocalization.stains import Stains
+
+
+_FAR_STEPS = 10
 
 
 class Subtracted:
@@ -70,9 +74,21 @@ def background_levels(stains: Stains, parameters: BackgroundParameters) -> tuple
             parameters.background_value or (), stains.names, flag="--background-value"
         )
     return tuple(
-        _intensities(stains, channel).level(method, parameters.background_percentile)
-        for channel in range(len(stains.names))
+        _level(_intensities(stains, channel), parameters, name)
+        for channel, name in enumerate(stains.names)
     )
+
+
+def _level(found: Intensities, parameters: BackgroundParameters, name: str) -> float:
+    if parameters.background == "mode" and (share := found.share_of_padding()):
+        found = found.without_zeros()
+        warnings.warn(
+            f"{share:.0%} of {name} is exactly 0, apart from all other intensities (padding, black "
+            f"corners): the background is the mode of the other pixels, {found.mode():g}",
+            AequoreaWarning,
+            stacklevel=2,
+        )
+    return found.level(parameters.background, parameters.background_percentile)
 
 
 def _intensities(stains: Stains, channel: int) -> Intensities:
@@ -126,6 +142,38 @@ class Intensities:
         counts, edges = np.histogram(self._values, bins=1024, weights=self._counts)
         at = int(np.argmax(counts))
         return float((edges[at] + edges[at + 1]) / 2)
+
+    def share_of_padding(self) -> float:
+        """Share of exact zeros, if 0 is the mode and all else starts far above; else 0.
+
+        Far is ten times the usual step between intensities, so that counts of dim images, whose
+        0 is followed by 1 and 2, are no padding.
+
+        Examples
+        --------
+        >>> found = Intensities()
+        >>> found.add(np.array([0] * 9 + [100, 101, 101, 102, 103], "u2"))
+        >>> round(found.share_of_padding(), 2), found.without_zeros().mode()
+        (0.64, 101.0)
+        """
+        others = self.without_zeros()
+        zeros = int(self._counts.sum() - others._counts.sum())
+        if self._values.size < 3 or not others._values.size or others._values[0] < 0:
+            return 0.0
+        if not zeros or zeros < int(self._counts.max()):
+            return 0.0
+        steps = np.diff(others._values[:64].astype(np.float64))
+        lowest = others.percentile(0.5)
+        if not steps.size or lowest < _FAR_STEPS * float(np.median(steps)):
+            return 0.0
+        return zeros / int(self._counts.sum())
+
+    def without_zeros(self) -> Intensities:
+        """The same counts, exact zeros left out."""
+        found = Intensities()
+        other = self._values != 0
+        found._values, found._counts = self._values[other], self._counts[other]
+        return found
 
     def percentile(self, percent: float) -> float:
         """As :func:`numpy.percentile`, from the counts.

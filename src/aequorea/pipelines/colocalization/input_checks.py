@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from aequorea.pipelines.colocalization.pixel_measures import tidy
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from aequorea.pipelines.colocalization.background import Subtracted
     from aequorea.pipelines.colocalization.pixel_measures import Track
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 CHECK_COLUMNS = ("channel_a", "channel_b", "check", "severity", "channel", "value", "message")
 _SHOWN = {"warning", "refusal"}
 _AFTER_SUBTRACTION = {"offset", "intercept", "threshold"}
+_OF_PAIRS = {"identical", "zero-zero", "bleed-through", "intercept", "threshold"}
+# A symmetric background falls below its mode with just under half of its pixels.
+_CLIPPED_WARNING = 0.5
+_NEAR_MAXIMUM = 0.9  # of the range of intensities
 
 
 def check_table(pixels: Subtracted, *, track: Track, most_px: int | None = None) -> pd.DataFrame:
@@ -50,18 +56,39 @@ def check_table(pixels: Subtracted, *, track: Track, most_px: int | None = None)
     """
     stains = pixels.stains
     rows: list[dict[str, Any]] = []
-    told: set[tuple[str, str | None]] = set()
+    told: set[tuple[str, ...]] = set()
+    seen: set[tuple[int, CheckResult]] = set()
     for frame, a, b in track(list(stains.fields())):
         names = stains.names[a], stains.names[b]
         where = None if most_px is None else sample_window(stains, frame, most_px)
         for result in _checks(pixels, frame, a, b, where):
-            rows.append({"frame": frame, **_row(result, names)})
-            kind = result.name, result.channel
+            finding = _named(result, names, stains, frame)
+            if finding.channel is not None and (frame, finding) in seen:
+                continue
+            seen.add((frame, finding))
+            rows.append({"frame": frame, **_row(finding, names)})
+            of_pair = names if result.channel is None or result.name in _OF_PAIRS else ()
+            kind = (result.name, result.channel or "", *of_pair)
             if result.level in _SHOWN and kind not in told:
                 told.add(kind)
-                when = f" (frame {frame})" if stains.n_frames > 1 else ""
-                warnings.warn(f"{result.message}{when}", AequoreaWarning, stacklevel=2)
+                warnings.warn(finding.message, AequoreaWarning, stacklevel=2)
     return tidy(rows, stains, CHECK_COLUMNS)
+
+
+def _named(result: CheckResult, names: tuple[str, str], stains: Stains, frame: int) -> CheckResult:
+    """The finding with the pair and the frame in its message, where there are several."""
+    message = result.message
+    if (
+        len(stains.names) > 2
+        and (result.channel is None or result.name in _OF_PAIRS)
+        and not all(name in message for name in names)
+    ):
+        message += f" ({names[0]} and {names[1]})"
+    if stains.n_frames > 1:
+        message += f" (frame {frame})"
+    if math.isnan(result.value):  # one NaN, so that equal findings compare equal
+        return replace(result, message=message, value=math.nan)
+    return replace(result, message=message)
 
 
 def sample_window(stains: Stains, frame: int, most_px: int) -> tuple[slice, ...]:
@@ -135,8 +162,44 @@ def _findings(
         return results
     less = pixels.pixels(a, frame, where), pixels.pixels(b, frame, where)
     cured = check_channels(*less, mask, names=names)
-    kept = [r for r in results if r.name not in _AFTER_SUBTRACTION]
-    return kept + [r for r in cured if r.name in _AFTER_SUBTRACTION]
+    subtraction = [
+        _subtraction_check(raw[k], less[k], mask, name=names[k], level=pixels.levels[channel])
+        for k, channel in enumerate((a, b))
+        if pixels.levels[channel]
+    ]
+    emptied = {r.channel for r in subtraction if r.name == "signal"}
+    kept = [
+        r
+        for r in results
+        if r.name not in _AFTER_SUBTRACTION and not (r.name == "signal" and r.channel in emptied)
+    ]
+    return kept + subtraction + [r for r in cured if r.name in _AFTER_SUBTRACTION]
+
+
+def _subtraction_check(
+    raw: NDArray[Any],
+    less: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    *,
+    name: str,
+    level: float,
+) -> CheckResult:
+    """Whether the background that was subtracted can have been background."""
+    before, after = (raw, less) if mask is None else (raw[mask], less[mask])
+    clipped = float(np.mean(before < level))
+    if not after.any():
+        message = f"background removed all signal of {name} ({level:g} subtracted everywhere)"
+        return CheckResult("signal", "warning", 0.0, message, name)
+    low, high = float(before.min()), float(before.max())
+    if level > low + _NEAR_MAXIMUM * (high - low):
+        message = f"the background of {name} ({level:g}) is near its maximum ({high:g})"
+    elif clipped > _CLIPPED_WARNING:
+        message = f"{clipped:.0%} of {name} lies below its background ({level:g}) and became 0"
+    else:
+        message = f"{clipped:.0%} of {name} lies below its background ({level:g})"
+        return CheckResult("background", "ok", clipped, message, name)
+    message += "; is that background? Give --background-value or a percentile"
+    return CheckResult("background", "warning", clipped, message, name)
 
 
 def _row(result: CheckResult, names: tuple[str, str]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     )
 
 _PIECE_PX = 1 << 24
+_CONTRADICTION = 0.01  # between a given pixel size and the file's
+_SMALLEST_UM, _LARGEST_UM = 0.001, 100.0  # pixel sizes of microscopes
+_MANY_LABELS, _PIECES_PER_LABEL = 50, 10  # beyond both, labels are intensities
 _RELATIVE_CALIBRATION = 1e-3  # pixel sizes written by different programs differ in late digits
 
 
@@ -229,11 +232,36 @@ def _calibrated(
         axes = images[0].axes.replace("t", "")
         given = dict(zip("zyx"[-len(spacing_um) :], spacing_um, strict=True))
         known = {a: s for a, s in given.items() if a in axes}
+        _doubt_spacing(given, images)
         return tuple(image.with_spacing(**known) for image in images)
     agreed: dict[str, float | None] = {}
     for axis in images[0].spacing_um:
         agreed[axis] = _agreed(axis, images, names)
     return tuple(image.with_spacing(**agreed) for image in images)
+
+
+def _doubt_spacing(given: Mapping[str, float], images: Sequence[Image]) -> None:
+    """Say where given pixel sizes contradict the file, look like another unit, or are unused."""
+    for axis, size in given.items():
+        if axis not in images[0].axes:
+            _tell(f"--spacing-um: {axis} ({size:g} µm) is not used, the image has no {axis} axis")
+            continue
+        in_file = next((s for i in images if (s := i.spacing_um[axis])), None)
+        if in_file is not None and abs(size - in_file) > _CONTRADICTION * in_file:
+            _tell(
+                f"--spacing-um: {axis} is {size:g} µm as given, and {in_file:g} µm in "
+                f"{images[0].source}; the given value is used"
+            )
+        if axis in "yx" and not _SMALLEST_UM <= size <= _LARGEST_UM:
+            _tell(f"--spacing-um: {axis} is {size:g}; is this in µm?")
+
+
+def _tell(message: str) -> None:
+    warnings.warn(message, AequoreaWarning, stacklevel=2)
+
+
+def _spatial(image: Image) -> str:
+    return ",".join(image.axes.replace("t", ""))
 
 
 def _agreed(axis: str, images: Sequence[Image], names: Sequence[str]) -> float | None:
@@ -245,7 +273,7 @@ def _agreed(axis: str, images: Sequence[Image], names: Sequence[str]) -> float |
         told = ", ".join(f"{n} {s:g} µm" for n, s in known.items())
         raise InputError(
             f"channels differ in pixel size along {axis} ({told}); "
-            "give the right one with --spacing-um z,y,x"
+            f"give the right one with --spacing-um {_spatial(images[0])}"
         )
     if len(known) < len(images):
         warnings.warn(
@@ -266,7 +294,26 @@ def _read_regions(path: Path | None, image: Image) -> tuple[NDArray[Any] | None,
     present = [int(k) for k in np.unique(regions) if k != 0]
     if not present:
         raise InputError(f"{path}: has no regions (all labels are 0)")
+    if len(present) > _MANY_LABELS and not names:
+        _refuse_intensities(path, regions, len(present), has_frames=regions.ndim > len(spatial))
     return regions, {k: names.get(k, str(k)) for k in present}
+
+
+def _refuse_intensities(
+    path: Path, regions: NDArray[Any], n_labels: int, *, has_frames: bool
+) -> None:
+    """Labels of objects are a few connected pieces each, intensities are scattered."""
+    from skimage.measure import label
+
+    still = regions[0] if has_frames else regions
+    plane = still.reshape(-1, *still.shape[-2:])[still.reshape(-1, *still.shape[-2:]).shape[0] // 2]
+    here = np.unique(plane[plane != 0]).size
+    pieces = int(label(plane, background=0).max())
+    if here > _MANY_LABELS and pieces > _PIECES_PER_LABEL * here:
+        raise InputError(
+            f"{path}: this looks like an intensity image ({n_labels} labels, scattered over "
+            f"{pieces} pieces); regions are a label image with one number per region"
+        )
 
 
 def _labels_of(path: Path, spatial: tuple[int, ...]) -> tuple[NDArray[Any], Mapping[int, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aequorea import __version__
-from aequorea.errors import AequoreaWarning, CalibrationError
+from aequorea.errors import AequoreaWarning, CalibrationError, InputError
 from aequorea.io.tables import read_table, write_table
 from aequorea.pipelines.colocalization.background import Subtracted, background_levels
 from aequorea.pipelines.colocalization.images import write_images
@@ -145,6 +145,7 @@ def run_colocalization(
     execution = execution or Execution()
     values = parameters.values
     check_target(out, workflow=WORKFLOW)
+    _refuse_idle(parameters)
     with collected_warnings() as notes:
         stains = open_stains(files, values)
         check_null(stains, values.significance)
@@ -194,16 +195,51 @@ def _check_calibration(stains: Stains, parameters: Effective[ColocalizationParam
         if step is None
     ]
     where = f"{stains.images[0].source}: no pixel size for {', '.join(missing)}"
+    axes = ",".join(stains.spatial_axes)
     asked = [key for key in _DISTANCES if _was_asked(parameters, key)]
     if asked:
         raise CalibrationError(
-            f"{where}, but {asked[0]} is a distance in µm; give it with --spacing-um z,y,x"
+            f"{where}, but {asked[0]} is a distance in µm; give it with --spacing-um {axes}"
         )
     warnings.warn(
-        f"{where}: distances between objects in µm are left out (give it with --spacing-um z,y,x)",
+        f"{where}: distances between objects in µm are left out (give it with --spacing-um {axes})",
         AequoreaWarning,
         stacklevel=2,
     )
+
+
+def _refuse_idle(parameters: Effective[ColocalizationParameters]) -> None:
+    """Refuse options that somebody gave and that change nothing.
+
+    Raises
+    ------
+    InputError
+        For the first of them.
+    """
+    p = parameters.values
+    depth_unused = p.significance.null != "profile" and not (
+        p.objects.objects and p.object_null == "profile"
+    )
+    idle = {
+        "background.background_value": (
+            p.background.background != "constant",
+            "background constant",
+        ),
+        "background.background_percentile": (
+            p.background.background != "percentile",
+            "background percentile",
+        ),
+        "pixel.threshold_value": (p.pixel.threshold != "manual", "threshold manual"),
+        "objects.object_threshold_value": (
+            p.objects.object_threshold != "manual",
+            "object-threshold manual",
+        ),
+        "landmarks": (depth_unused, "null profile"),
+    }
+    for key, (without_effect, wanted) in idle.items():
+        if without_effect and _was_asked(parameters, key):
+            flag = "--" + key.rsplit(".", 1)[-1].replace("_", "-")
+            raise InputError(f"{flag} has no effect without --{wanted}; give both or neither")
 
 
 def _was_asked(parameters: Effective[ColocalizationParameters], key: str) -> bool:
@@ -258,7 +294,7 @@ class _Workflow:
         measures = [
             Step(
                 name="background",
-                version=1,
+                version=2,
                 function=self.background,
                 inputs=measured,
                 parameters={**choice, "background": p.background},
@@ -266,7 +302,7 @@ class _Workflow:
             ),
             Step(
                 name="checks",
-                version=1,
+                version=2,
                 function=self.checks,
                 inputs=measured,
                 needs=("background",),
@@ -307,7 +343,7 @@ class _Workflow:
             ),
             Step(
                 name="relations",
-                version=1,
+                version=2,
                 function=self.relations,
                 inputs=measured,
                 needs=("background",),

@@ -77,6 +77,8 @@ class ParameterField:
     unit : str or None
     bounds : str
         Such as ``"> 0, ≤ 1"``; empty when unbounded.
+    lengths : tuple of int
+        Fewest and most items of a list; no most is ``None``.
     """
 
     path: tuple[str, ...]
@@ -86,6 +88,7 @@ class ParameterField:
     meaning: str
     unit: str | None
     bounds: str
+    lengths: tuple[int, int | None] = (0, None)
 
     @property
     def name(self) -> str:
@@ -141,6 +144,18 @@ class ParameterField:
         if self.is_list:
             what = plural + what
         return " ".join(part for part in (what, self.bounds, self._in_unit) if part)
+
+    @property
+    def expected_number(self) -> str:
+        """How many values a list takes, in words."""
+        least, most = self.lengths
+        numbers = self._item in {int, float}
+        what = "numbers" if numbers else f"{self.name.removesuffix('s').replace('_', ' ')} names"
+        words = {1: "one", 2: "two", 3: "three"}
+        low = words.get(least, str(least))
+        if most is None:
+            return f"{low} or more {what} separated by commas"
+        return f"{low} to {words.get(most, str(most))} {what} separated by commas"
 
     @property
     def help(self) -> str:
@@ -209,6 +224,10 @@ def _parameter_field(path: tuple[str, ...], info: FieldInfo) -> ParameterField:
         meaning=" ".join((info.description or "").split()),
         unit=None if unit is None else str(unit),
         bounds=", ".join(_bounds(info.metadata)),
+        lengths=(
+            next((m.min_length for m in info.metadata if hasattr(m, "min_length")), 0),
+            next((m.max_length for m in info.metadata if hasattr(m, "max_length")), None),
+        ),
     )
 
 
@@ -395,7 +414,11 @@ def _flatten(
             if key in groups and isinstance(value, Mapping):
                 visit(value, key + ".")
             elif key in groups:
-                raise InputError(f"{toml_name}: {key}: expected a table [{key}], got {value!r}")
+                inner = f"{key}.{name}"
+                near = f"; did you mean {inner!r}?" if inner in keys else ""
+                raise InputError(
+                    f"{toml_name}: {key}: expected a table [{key}], got {value!r}{near}"
+                )
             elif key in by_key:
                 _refuse_wrong_type(by_key[key], value, toml_name)
                 flat[key] = value
@@ -461,6 +484,10 @@ def _explain(
         where = field.flag if sources[key] == "flag" else f"{toml_name}: {key}"
         if fault["type"] == "value_error":
             messages[key] = f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+            continue
+        if fault["type"] in {"too_short", "too_long"}:
+            found = ",".join(str(item) for item in fault["input"])
+            messages[key] = f"{where}: expected {field.expected_number}, got {found!r}"
             continue
         near = _suggestion(str(fault["input"]), [str(c) for c in field.choices])
         expected = field.expected if sources[key] == "flag" else field.expected_in_a_file
