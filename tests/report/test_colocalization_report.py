@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from aequorea.errors import OutputError, RunError
-from aequorea.report.colocalization import report_html, write_report
+from aequorea.report.colocalization import _sentence, _with_pair, report_html, write_report
 
 MakeRun = Callable[..., Path]
 HOSTILE = ("GFP $\\frac{", '"><script>alert(1)</script>')
@@ -149,7 +149,7 @@ def test_an_empty_channel_gives_dashes_with_a_reason(make_run: MakeRun) -> None:
     pixels[1] = 0
     page = _Page((make_run("empty", pixels=pixels) / "report.html").read_text(encoding="utf-8"))
     assert "–" in page.text
-    assert "not shown" in page.text
+    assert "What counts as signal: not shown; there is no threshold" in page.text
     assert not re.search(r"\bnan\b", page.text)
 
 
@@ -199,3 +199,37 @@ def test_tables_close_what_they_open(make_run: MakeRun) -> None:
     for table in re.findall(r"<table.*?</table>", text, flags=re.DOTALL):
         rows = ET.fromstring(table).iter("tr")  # noqa: S314 - our own page
         assert len({len(list(row)) for row in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("aequorea-demo/a.tif: no pixel size", "aequorea-demo/a.tif: no pixel size"),
+        ("red is saturated", "red is saturated"),
+        ("the line is far (-6% of it)", "The line is far (−6 % of it)"),
+        ("give it with --spacing-um", "Give it with --spacing-um"),
+    ],
+)
+def test_names_keep_their_letters_and_signs_are_printed(message: str, sentence: str) -> None:
+    assert _sentence(message, ["red", "GFP"]).replace("\u202f", " ") == sentence
+
+
+def test_with_several_pairs_a_check_names_its_own() -> None:
+    row = {
+        "channel_a": "A",
+        "channel_b": "B",
+        "check": "intercept",
+        "message": "far",
+        "channel": None,
+    }
+    assert _with_pair(row, several=True) == "A and B: far"
+    assert _with_pair(row, several=False) == "far"
+    assert _with_pair({**row, "channel": "A"}, several=True) == "far"
+
+
+def test_a_peak_away_from_zero_is_told_as_a_possible_shift(make_run: MakeRun) -> None:
+    pixels = np.random.default_rng(0).poisson(20, (2, 64, 64)).astype(np.uint16)
+    pixels[1] = np.roll(pixels[0], 4, axis=1)
+    text = report_html(make_run("shifted", pixels=pixels))
+    assert "possibly a chromatic shift" in text
+    assert "px along x)" in text

@@ -45,3 +45,16 @@ def test_an_empty_table_is_a_table() -> None:
     table = data_table(pd.DataFrame({"pcc": [], "reason": []}), ["pcc"], file="x.csv")
     assert table.rows == []
     assert not table.cut
+
+
+def test_a_single_pair_is_named_in_headings_that_are_explained_below() -> None:
+    frame = pd.DataFrame(
+        {"channel_a": ["B A"], "channel_b": ["Mito"], "m1": [0.5], "threshold_a": [3.0],
+         "threshold_b": [4.0], "n_independent": [11.84]}
+    )  # fmt: skip
+    table = data_table(frame, list(frame.columns), file="x.csv")
+    texts = [h[0] for h in table.headings]
+    assert texts == ["M1", "threshold of B A", "threshold of Mito", "independent shifts"]
+    assert table.rows[0][3].text == "11.8"
+    assert any("intensity of B A where Mito is above" in line for line in table.explained)
+    assert not table.wide

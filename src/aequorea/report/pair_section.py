@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BINS = 200
 _NEAR_ZERO = 0.05
 _FAR_PX = 1.0
+_CLEARLY = 0.1
 
 
 @dataclass(frozen=True)
@@ -362,7 +363,7 @@ def _draw_ccf(pair: _Pair, section: PairSection) -> None:
         "Cross-correlation (van Steensel).",
         f"{pair.where}A peak at shift 0 is colocalization, a trough exclusion; its width is the "
         "size of the structures. "
-        + _far_peaks(rows)
+        + _far_peaks(rows, found)
         + (f" No Gaussian fits along {'; '.join(failed)}." if failed else ""),
     )
 
@@ -374,17 +375,30 @@ def _fit_succeeded(fit: dict[str, Any]) -> bool:
     return not (isinstance(fit.get("reason"), str) and fit["reason"])
 
 
-def _far_peaks(rows: pd.DataFrame) -> str:
-    """What the place of the highest measured point says about chromatic shift."""
+def _measured_peak(part: pd.DataFrame) -> float:
+    """Shift of the highest point in px; 0 where the curve is as high on the other side."""
+    shifts, r = part["shift_px"].to_numpy(np.float64), part["r"].to_numpy(np.float64)
+    peak = float(shifts[r.argmax()])
+    opposite = float(r[np.abs(shifts + peak).argmin()])
+    return peak if r.max() - opposite > _CLEARLY * (r.max() - r.min()) else 0.0
+
+
+def _far_peaks(rows: pd.DataFrame, fits: list[dict[str, Any]]) -> str:
+    """What the place of the peak says about chromatic shift."""
+    centres = {
+        str(f["axis"]): float(f["centre_px"])
+        for f in fits
+        if _fit_succeeded(f) and f["amplitude"] > 0 and math.isfinite(f["centre_px"])
+    }
     far = []
     for axis, part in rows.groupby("axis", sort=True):
-        centre = float(part["shift_px"].iloc[int(part["r"].argmax())])
+        centre = centres.get(str(axis), _measured_peak(part))
         if abs(centre) > _FAR_PX:
             far.append(f"{number(centre)} px along {axis}")
     if not far:
         return "A diagnostic: chromatic shift is measured from beads, not here."
     return (
-        f"The highest point is away from 0 ({', '.join(far)}): possibly a chromatic shift, to be "
+        f"The peak is away from 0 ({', '.join(far)}): possibly a chromatic shift, to be "
         "measured from beads."
     )
 
