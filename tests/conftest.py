@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# The same examples in every run, however slow the machine: a test that passes here passes there.
+settings.register_profile("deterministic", derandomize=True, deadline=None)
+settings.load_profile("deterministic")
 
 DATA_VARIABLE = "AEQUOREA_TEST_DATA"
 REQUIRE_VARIABLE = "AEQUOREA_REQUIRE"
