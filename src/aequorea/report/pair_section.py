@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _BINS = 200
 _NEAR_ZERO = 0.05
 _FAR_PX = 1.0
-_CLEARLY = 0.1
+_CLEARLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -420,7 +420,7 @@ def _draw_regions(pair: _Pair, section: PairSection, primary: str, alpha: float)
     section.plates["regions"] = Plate(
         to_picture(figure, f"{metric} of every region"),
         "Region by region.",
-        f"{metric} of each region, and what chance would give there.",
+        f"{metric} of each region, and what is expected there without alignment.",
     )
 
 
