@@ -376,3 +376,12 @@ def test_options_without_effect_are_refused(cells, tmp_path, given, named):
 def test_wrong_numbers_of_values_are_counted_in_words(tmp_path, given, answer):
     with pytest.raises(InputError, match=answer):
         colocalize(tmp_path / "a.tif", parameters=given, out=tmp_path / "run")
+
+
+def test_metrics_that_are_not_tested_claim_no_sample_size(run):
+    table = run.table("significance")
+    tested = table["primary"].astype(bool)
+    assert table.loc[~tested, ["n_effective", "n_independent"]].isna().all(axis=None)
+    declared = table[tested & table["p_value"].notna()]
+    assert len(declared)
+    assert declared["n_draws"].tolist() == [round(n) for n in declared["n_independent"]]

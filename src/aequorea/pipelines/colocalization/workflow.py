@@ -329,7 +329,7 @@ class _Workflow:
             ),
             Step(
                 name="significance",
-                version=1,
+                version=2,
                 function=self.significance,
                 inputs=(*measured, *landmarks),
                 needs=("background", "pixel"),
