@@ -45,7 +45,10 @@ def test_help_shows_every_parameter_with_unit_bounds_and_default(capsys):
         (["coloc"], "no image given"),
         (["coloc", "a.tif", "--null", "stationry"], "did you mean 'stationary'?"),
         (["coloc", "a.tif", "--n-shifts", "few"], "--n-shifts: expected a whole number ≥ 19"),
-        (["coloc", "a.tif", "--spacing-um", "0.1,x"], "--spacing-um: expected two to three numbers separated"),
+        (
+            ["coloc", "a.tif", "--spacing-um", "0.1,x"],
+            "--spacing-um: expected two to three numbers separated",
+        ),
         (["coloc", "a.tif", "--spacing-um", "0.1,-1"], "--spacing-um: distances must be positive"),
         (["coloc", "a.tif", "--channels", "A"], "--channels"),
         (["coloc", "a.tif", "--max-memory", "lots"], "--max-memory: expected a size such as"),
