@@ -35,6 +35,9 @@ _BLEED_R2, _BLEED_RISE = 0.9, 1.0
 # z = 1.8, JPEG of quality 75 reaches 12-17 and of quality 85 3-11 (256 px).
 _JPEG_EXCESS, _JPEG_Z = 0.01, 4.5
 _FINE_POWER = 0.3
+# Share of 8 px blocks that are dark and without texture in both channels. Cells on a dark
+# background reach 0.3-0.5, fields of texture, noise or single molecules 0.0-0.2.
+_EMPTY_WARNING, _EMPTY_LEVEL, _EMPTY_BLOCK = 0.25, 0.15, 8
 _LARGEST_PLANE = 1024  # px; grids and noise look the same in a part of a larger plane
 _ENVELOPE_PIXELS = 500_000  # evenly strided; the 5 % quantile of a bin needs no more
 _WORDS = {
@@ -116,6 +119,8 @@ def check_channels(
     negatives : fraction below zero (warning); Manders and overlap are undefined.
     offset : 1st percentile over mean (warning from 10 %); plain M1/M2 then measure the offset.
     zero-zero : fraction of pixels dark in both channels (warning from 10 %).
+    empty area : without a mask, share of 8 px blocks dark and without texture in both channels
+        (warning from 25 %): cells on a dark background align by being the same cells.
     bleed-through : the 5 % lower envelope of one channel, over bins of the other's brighter
         half; a straight rise (R² > 0.9) beyond the spread of the darkest bin is what spectral
         bleed-through makes, and also what complete colocalization makes (warning).
@@ -422,6 +427,7 @@ def _pair_checks(
     a, b = pair.values()
     return [
         _zero_zero_check(a, b, names),
+        *_empty_area_checks(pair, names),
         _bleed_check(a, b, names),
         _bleed_check(b, a, names[::-1]),
         _intercept_check(pair, names),
@@ -440,6 +446,35 @@ def _zero_zero_check(
         )
         return CheckResult("zero-zero", "warning", share, message)
     return CheckResult("zero-zero", "ok", share, f"{share:.1%} of the pixels are zero in both")
+
+
+def _empty_area_checks(pair: ChannelPair, names: tuple[str, str]) -> list[CheckResult]:
+    """Without a region, how much of the field lies outside the cells."""
+    if pair.mask is not None:
+        return []
+    planes = _representative_plane(pair.a), _representative_plane(pair.b)
+    if planes[0] is None or planes[1] is None:
+        return []
+    share = float(np.mean(_empty_blocks(planes[0]) & _empty_blocks(planes[1])))
+    if share > _EMPTY_WARNING:
+        message = (
+            f"{share:.0%} of the field is empty in both {names[0]} and {names[1]}: over the whole "
+            "image, lying in the same cells already counts as alignment; give the cells as regions"
+        )
+        return [CheckResult("empty area", "warning", share, message)]
+    return [CheckResult("empty area", "ok", share, f"{share:.1%} of the field is empty in both")]
+
+
+def _empty_blocks(plane: Plane) -> npt.NDArray[np.bool_]:
+    """Blocks of a plane that are nearly as dark as the darkest and nearly without texture."""
+    rows, columns = (n // _EMPTY_BLOCK for n in plane.shape)
+    cut = plane[: rows * _EMPTY_BLOCK, : columns * _EMPTY_BLOCK]
+    blocks = cut.reshape(rows, _EMPTY_BLOCK, columns, _EMPTY_BLOCK)
+    mean, spread = blocks.mean(axis=(1, 3)), blocks.std(axis=(1, 3))
+    low, high = np.quantile(mean, [0.05, 0.95])
+    dark = mean <= low + _EMPTY_LEVEL * (high - low)
+    smooth = spread <= _EMPTY_LEVEL * np.quantile(spread, 0.95)
+    return np.asarray(dark & smooth)
 
 
 def _bleed_check(

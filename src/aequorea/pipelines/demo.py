@@ -282,8 +282,9 @@ _EXAMPLES = (
     _Example(
         name="human-cells",
         title="Human cells: DNA and actin",
-        text="HT29 cells stained for DNA and actin, which should not colocalize (CellProfiler "
-        "examples, Jason Moffat, CC0).",
+        text="HT29 cells stained for DNA and actin, over the whole image: what a test finds when "
+        "no regions are given. Both stains lie in the same cells, and that counts; the page says "
+        "so first (CellProfiler examples, Jason Moffat, CC0).",
         inputs=_shipped("human-cells", "DNA.tif", "actin.tif"),
         settings={"background": {"background": "mode"}},
     ),

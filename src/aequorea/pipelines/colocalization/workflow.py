@@ -302,7 +302,7 @@ class _Workflow:
             ),
             Step(
                 name="checks",
-                version=2,
+                version=3,
                 function=self.checks,
                 inputs=measured,
                 needs=("background",),
