@@ -37,7 +37,7 @@ def test_clean_channels_raise_no_alarm():
     a, b = pair.a.astype(float) - 1, pair.b.astype(float) - 1
     a, b = np.clip(a, 0, None), np.clip(b, 0, None)
     loud = {r.name for r in check_channels(a, b) if r.level in ("warning", "refusal")}
-    assert loud == {"empty area"}  # cells on a dark background, and no regions given
+    assert loud == {"empty-area"}  # cells on a dark background, and no regions given
 
 
 def test_results_are_frozen_and_speak():
@@ -223,7 +223,7 @@ def test_real_confocal_stack_has_no_false_alarm(shared_data):
     folder = shared_data("coloc2-fiji")
     a, b = (images.imread(next(folder.glob(f"*1b*{c}*.tif*"))) for c in ("green", "red"))
     warnings = {r.name for r in check_channels(a, b) if r.level in ("warning", "refusal")}
-    assert warnings <= {"zero-zero", "empty area"}
+    assert warnings <= {"zero-zero", "empty-area"}
 
 
 @pytest.mark.parametrize(
@@ -274,15 +274,15 @@ def test_empty_area_is_told_for_cells_on_dark_background_without_regions():
     y, x = np.mgrid[:256, :256] - 128
     cell = np.hypot(y, x) < 80
     a, b = (rng.poisson(10 + cell * rng.gamma(2, 200, cell.shape)) for _ in range(2))
-    (told,) = [r for r in check_channels(a, b) if r.name == "empty area"]
+    (told,) = [r for r in check_channels(a, b) if r.name == "empty-area"]
     assert told.level == "warning"
     assert told.value == pytest.approx(1 - cell.mean(), abs=0.1)
     assert "give the cells as regions" in told.message
-    assert not [r for r in check_channels(a, b, mask=cell) if r.name == "empty area"]
+    assert not [r for r in check_channels(a, b, mask=cell) if r.name == "empty-area"]
 
 
 @pytest.mark.parametrize("sigma", [0.0, 2.0, 8.0])
 def test_a_field_of_texture_or_noise_has_no_empty_area(sigma):
     rng = np.random.default_rng(1)
     a, b = (1000 + 100 * ndimage.gaussian_filter(rng.normal(size=(256, 256)), sigma) for _ in "ab")
-    assert found("empty area", a, b) == ["ok"]
+    assert found("empty-area", a, b) == ["ok"]

@@ -119,7 +119,7 @@ def check_channels(
     negatives : fraction below zero (warning); Manders and overlap are undefined.
     offset : 1st percentile over mean (warning from 10 %); plain M1/M2 then measure the offset.
     zero-zero : fraction of pixels dark in both channels (warning from 10 %).
-    empty area : without a mask, share of 8 px blocks dark and without texture in both channels
+    empty-area : without a mask, share of 8 px blocks dark and without texture in both channels
         (warning from 25 %): cells on a dark background align by being the same cells.
     bleed-through : the 5 % lower envelope of one channel, over bins of the other's brighter
         half; a straight rise (R² > 0.9) beyond the spread of the darkest bin is what spectral
@@ -461,8 +461,8 @@ def _empty_area_checks(pair: ChannelPair, names: tuple[str, str]) -> list[CheckR
             f"{share:.0%} of the field is empty in both {names[0]} and {names[1]}: over the whole "
             "image, lying in the same cells already counts as alignment; give the cells as regions"
         )
-        return [CheckResult("empty area", "warning", share, message)]
-    return [CheckResult("empty area", "ok", share, f"{share:.1%} of the field is empty in both")]
+        return [CheckResult("empty-area", "warning", share, message)]
+    return [CheckResult("empty-area", "ok", share, f"{share:.1%} of the field is empty in both")]
 
 
 def _empty_blocks(plane: Plane) -> npt.NDArray[np.bool_]:

@@ -64,7 +64,7 @@ _CHECKS = {
     "interpolation": "interpolation or filtering",
     "projection": "maximum projection",
     "zero-zero": "pixels dark in both",
-    "empty area": "empty background",
+    "empty-area": "empty background",
     "intercept": "intercept of the regression line",
     "threshold": "thresholds",
 }

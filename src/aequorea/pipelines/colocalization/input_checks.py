@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHECK_COLUMNS = ("channel_a", "channel_b", "check", "severity", "channel", "value", "message")
 _SHOWN = {"warning", "refusal"}
 _AFTER_SUBTRACTION = {"offset", "intercept", "threshold"}
-_OF_PAIRS = {"identical", "zero-zero", "empty area", "bleed-through", "intercept", "threshold"}
+_OF_PAIRS = {"identical", "zero-zero", "empty-area", "bleed-through", "intercept", "threshold"}
 # A symmetric background falls below its mode with just under half of its pixels.
 _CLIPPED_WARNING = 0.5
 _NEAR_MAXIMUM = 0.9  # of the range of intensities
