@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Diameters of the region that make one profile scale, unless the user says otherwise.
-#: Chosen by simulation: at 1/6 a perinuclear gradient of 1/8 of the diameter still leaks
-#: through, at 1/16 the power for coarse structure falls (benchmarks/calibration.py).
+#: An eighth holds the level for gradients over an eighth of the diameter
+#: (benchmarks/calibration.py). A wider scale would let them through; a narrower one would take
+#: coarse structure for profile.
 DEFAULT_SCALE_FRACTION = 1 / 8
 #: Independent pixels above which the degrees of freedom of the fit do not matter.
 FIT_MATTERS_BELOW = 20_000
@@ -135,7 +136,7 @@ class ProfileModel:
 
         The unshifted pair has its profile fitted on the very same pixels and shares local
         differences in texture; shifted pairs do not. Both make r a little more variable than
-        shifts show, which this factor (usually 1.0 to 1.3) takes back.
+        shifts show, which this factor, a little above 1, takes back.
 
         Parameters
         ----------
