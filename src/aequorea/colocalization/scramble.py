@@ -88,8 +88,10 @@ def costes_randomization(
     -----
     The blocks of b are independent of those of a only if they are larger than the correlation
     length of the stain and if all blocks are alike. A cell on dark background without a mask
-    fails that (false positives near 100 %), and blocks of background moved into a mask make the
-    test err the other way; prefer ``blocks="inside"`` with a mask.
+    fails that (unrelated stains come out significant), and blocks of background moved into a mask
+    make the test err the other way; prefer ``blocks="inside"`` with a mask. The level of this test
+    is not calibrated: it is a diagnostic. For a p-value that holds its level use
+    :func:`aequorea.colocalization.significance.significance`.
 
     r of a permutation needs the products of block k of a with block π(k) of b and, under a mask,
     the sums of b there. Blocks are laid out contiguously once and nothing is copied per
@@ -231,10 +233,9 @@ def guided_block_size(a: npt.ArrayLike, b: npt.ArrayLike, mask: npt.ArrayLike | 
 
     Notes
     -----
-    The lag at which the autocorrelation falls to 1/e is 2 σ for an image smoothed with σ. On
-    independent fields of σ = 4 px the measured rejection rate at a nominal 5 % is 13-15 % with
-    blocks of 8, 8 % with 16 and 4 % with the 32 px advised here. White noise on top of a smooth
-    stain shortens the apparent length; denoise a copy to choose the size, not to test.
+    The lag at which the autocorrelation falls to 1/e is 2 σ for an image smoothed with σ. Blocks
+    smaller than a few times that reject unrelated images too often. White noise on top of a
+    smooth stain shortens the apparent length; denoise a copy to choose the size, not to test.
     """
     from aequorea.colocalization.autocorrelation import correlation_length_px
 
