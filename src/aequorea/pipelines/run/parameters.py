@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from aequorea.errors import FileFormatError, FileMissingError, InputError, OutputError
+from aequorea.model.parameters import Parameters as Parameters
+from aequorea.model.parameters import option as option
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -31,32 +33,6 @@ _KINDS = {
     Path: "path",
 }
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-
-
-class Parameters(BaseModel):
-    """Base of all parameter models: frozen, without unknown fields, documented by docstrings."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        ser_json_inf_nan="strings",
-        allow_inf_nan=False,
-    )
-
-
-def option(default: Any, *, unit: str | None = None, **constraints: Any) -> Any:
-    """A field with a unit. The docstring below the field says what it means.
-
-    Parameters
-    ----------
-    default : Any
-    unit : str, optional
-        Physical unit, shown in help and configuration files.
-    **constraints
-        Bounds as pydantic names them: ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, …
-    """
-    return Field(default, json_schema_extra={"unit": unit} if unit else None, **constraints)
 
 
 @dataclass(frozen=True, kw_only=True)
