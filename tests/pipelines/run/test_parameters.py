@@ -107,13 +107,21 @@ def test_a_written_configuration_reads_back(values, tmp_path):
     assert "Width of the Gaussian" in path.read_text()
 
 
-def test_names_used_twice_are_refused():
+def test_names_used_twice_are_told_with_their_group(tmp_path):
     class Twice(Parameters):
         seed: int = 0
         whole: Whole = Whole()
 
-    with pytest.raises(TypeError, match="seed"):
-        parameter_fields(Twice)
+    flags = [f.flag for f in parameter_fields(Twice)]
+    assert len(set(flags)) == len(flags)
+    assert {"--seed", "--whole.seed", "--sigma-um"} <= set(flags)
+    merged = merge_parameters(Twice, flags={"seed": "3", "whole__seed": "4"})
+    assert (merged.values.seed, merged.values.whole.seed) == (3, 4)
+    assert merged.sources["whole.seed"] == "flag"
+    with pytest.raises(InputError, match="--whole.seed: expected a whole number"):
+        merge_parameters(Twice, flags={"whole__seed": "four"})
+    write_config(merged.values, tmp_path / "twice.toml")
+    assert merge_parameters(Twice, toml=load_toml(tmp_path / "twice.toml")).values == merged.values
 
 
 def test_flat_values():

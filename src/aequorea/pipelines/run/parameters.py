@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
@@ -55,6 +55,8 @@ class ParameterField:
         Such as ``"> 0, ≤ 1"``; empty when unbounded.
     lengths : tuple of int
         Fewest and most items of a list; no most is ``None``.
+    shared : bool
+        Whether other groups have a field of this name, so that the flag names the group too.
     """
 
     path: tuple[str, ...]
@@ -65,11 +67,12 @@ class ParameterField:
     unit: str | None
     bounds: str
     lengths: tuple[int, int | None] = (0, None)
+    shared: bool = False
 
     @property
     def name(self) -> str:
-        """Name of the field, unique in its model."""
-        return self.path[-1]
+        """Name of the parameter, unique in its workflow: of the field, or of group and field."""
+        return ("__".join(self.path)) if self.shared else self.path[-1]
 
     @property
     def key(self) -> str:
@@ -79,7 +82,8 @@ class ParameterField:
     @property
     def flag(self) -> str:
         """Option on the command line."""
-        return "--" + self.name.replace("_", "-")
+        told = self.key if self.shared else self.path[-1]
+        return "--" + told.replace("_", "-")
 
     @property
     def choices(self) -> tuple[Any, ...]:
@@ -126,7 +130,8 @@ class ParameterField:
         """How many values a list takes, in words."""
         least, most = self.lengths
         numbers = self._item in {int, float}
-        what = "numbers" if numbers else f"{self.name.removesuffix('s').replace('_', ' ')} names"
+        one = self.path[-1].removesuffix("s").replace("_", " ")
+        what = "numbers" if numbers else f"{one} names"
         words = {1: "one", 2: "two", 3: "three"}
         low = words.get(least, str(least))
         if most is None:
@@ -157,10 +162,7 @@ class ParameterField:
 def parameter_fields(model: type[BaseModel]) -> tuple[ParameterField, ...]:
     """All parameters of a workflow, nested groups included, in the order of definition.
 
-    Raises
-    ------
-    TypeError
-        If two groups use one name (the command line could not tell them apart).
+    A name that several groups use is told with its group: ``--cell.method``.
 
     Examples
     --------
@@ -172,11 +174,11 @@ def parameter_fields(model: type[BaseModel]) -> tuple[ParameterField, ...]:
     'a number > 0 in µm'
     """
     fields = tuple(_walk(model, ()))
-    names = [f.name for f in fields]
-    doubled = {n for n in names if names.count(n) > 1}
-    if doubled:
-        raise TypeError(f"{model.__name__}: parameter names used twice: {sorted(doubled)}")
-    return fields
+    names = [f.path[-1] for f in fields]
+    return tuple(
+        replace(f, shared=True) if names.count(f.path[-1]) > 1 and len(f.path) > 1 else f
+        for f in fields
+    )
 
 
 def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[ParameterField]:
@@ -342,7 +344,9 @@ def render_toml(parameters: BaseModel) -> str:
         value = values[field.key]
         lines.append(f"# {field.help}")
         lines.append(
-            f"# {field.name} =" if value is None else tomli_w.dumps({field.name: value}).strip()
+            f"# {field.path[-1]} ="
+            if value is None
+            else tomli_w.dumps({field.path[-1]: value}).strip()
         )
     return "\n".join(lines).lstrip("\n") + "\n"
 
