@@ -14,6 +14,7 @@ _HOMES = {
         "make_sample_data_3d",
         "spots",
     ),
+    "nuclei": ("simulated_markers", "simulated_nuclei"),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 
