@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "chunks": ("chunk_shape", "iter_chunks"),
+    "labels": ("label_blocks",),
     "streaming": ("stream_pairwise", "stream_sweep"),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}

@@ -1,1 +1,32 @@
-"""Room under construction."""
+"""Finding the objects of one channel: our own methods, and those of other packages."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "backends": ("Backend", "backend", "backend_names"),
+    "edits": ("label_changes",),
+    "matching": ("Matching", "match_labels"),
+    "parameters": ("SegmentationParameters",),
+    "postfilters": ("apply_postfilters",),
+    "result": ("Response", "Segmentation"),
+    "scale": ("estimate_diameter_px",),
+    "segmenting": ("segment",),
+    "threshold": ("threshold_segmentation",),
+    "watershed": ("watershed_segmentation",),
+}
+_HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

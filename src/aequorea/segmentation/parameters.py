@@ -60,13 +60,26 @@ class SegmentationParameters(Parameters):
     threshold_value: float | None = None
     """For 'watershed' and the threshold methods: this grey level instead of an automatic one."""
 
-    split_tolerance: float = option(0.12, ge=0, lt=1)
-    """For 'watershed': how deep a constriction must be, as a fraction of the object's radius,
-    for it to separate two objects; larger splits less."""
+    split_tolerance: float = option(0.06, ge=0, lt=1)
+    """For 'watershed': how far the blob filter's answer must fall between two summits, as a
+    fraction of the lower one, for them to begin as two objects; larger splits less."""
+
+    split_neck: float = option(0.92, ge=0)
+    """For 'watershed': pieces whose contact is wider than this fraction of the smaller piece's
+    diameter are one object (half a disc: 1.4; touching discs: about 0.5); larger splits more."""
+
+    watershed_edge: float = option(0.5, ge=0, lt=1)
+    """For 'watershed': where the outline lies between the background (0) and the inside (1) of
+    each object; 0 leaves it at the common threshold."""
+
+    watershed_min_size: float = option(0.15, ge=0)
+    """For 'watershed': smallest area or volume of an object, as a fraction of that of a disc or
+    ball of the typical diameter."""
 
     model: str | None = None
-    """For 'cellpose': cpsam, cyto3, cyto2, nuclei or the path of a model of your own.
-    For 'stardist': a name such as 2D_versatile_fluo, or a folder."""
+    """For 'cellpose': cpsam (Cellpose 4), cyto3, cyto2, cyto, nuclei (Cellpose 3) or the path of a
+    model of your own; cpsam or cyto3 if not given. For 'stardist': a name such as
+    2D_versatile_fluo, or a folder."""
 
     do_3d: bool | None = None
     """For 'cellpose': flows in 3D; whether the image is a stack if not given."""
@@ -84,6 +97,24 @@ class SegmentationParameters(Parameters):
 
     flow3d_smooth: float = option(0.0, unit="px", ge=0, le=10)
     """For 'cellpose' in 3D: SD of a Gaussian over the flows."""
+
+    niter: int | None = option(None, ge=1, le=100_000)
+    """For 'cellpose': steps along the flows; from the diameter if not given. Long objects may
+    need more, such as 2000."""
+
+    stitch_threshold: float = option(0.25, ge=0, le=1)
+    """For 'cellpose' in stacks with do_3d off: objects of neighbouring planes whose overlap
+    (intersection over union) reaches this are one; 0 joins none."""
+
+    network_min_object_px: int = option(15, unit="px", ge=0)
+    """For 'cellpose': objects of fewer pixels are dropped."""
+
+    prob_threshold: float | None = option(None, gt=0, lt=1)
+    """For 'stardist': smallest object probability; the model's own if not given."""
+
+    nms_threshold: float | None = option(None, ge=0, le=1)
+    """For 'stardist': objects overlapping a more probable one by more than this are dropped; the
+    model's own if not given."""
 
     postfilters: tuple[Postfilter, ...] = ()
     """Filters applied in this order to the objects found."""
