@@ -1,0 +1,131 @@
+"""The tables of all samples as one, each row saying whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from aequorea.errors import FileMissingError, InputError
+from aequorea.io.faults import reading
+from aequorea.io.tables import write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from aequorea.pipelines.run.steps import StepContext
+
+LEADING = ("sample", "animal", "condition", "replicate", "control", "code")
+BLIND_LEADING = ("sample", "control", "code")
+_RENAMED = "_of_table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A sample whose tables are collected.
+
+    Attributes
+    ----------
+    facts : mapping of str to str or None
+        The leading columns.
+    metadata : mapping of str to str
+    run_dir : Path
+    tables : mapping of str to str
+        SHA-256 by name.
+    """
+
+    facts: Mapping[str, Any]
+    metadata: Mapping[str, str]
+    run_dir: Path
+    tables: Mapping[str, str]
+
+
+def table_names(origins: Sequence[Origin]) -> tuple[str, ...]:
+    """Names of all tables that any sample has."""
+    return tuple(sorted({name for origin in origins for name in origin.tables}))
+
+
+def write_collected(context: StepContext, origins: Sequence[Origin]) -> None:
+    """Write ``tables/<name>`` of a study out of those of its samples."""
+    for name in context.track(table_names(origins)):
+        write_table(collected(name, origins), context.target(f"tables/{name}"))
+
+
+def collected(name: str, origins: Sequence[Origin]) -> pd.DataFrame:
+    """One table of all samples that have it.
+
+    Parameters
+    ----------
+    name : str
+    origins : sequence of Origin
+
+    Returns
+    -------
+    DataFrame
+        Leading columns sample, animal, condition, replicate, control, code, then the other
+        columns of the sample sheet, then those of the table. A column of the table that bears one
+        of these names is called ``<name>_of_table``.
+
+    Raises
+    ------
+    InputError
+        If samples give one column types that do not go together.
+    """
+    having = [origin for origin in origins if name in origin.tables]
+    described = _described(having)
+    own, rows = _concatenated(name, having)
+    taken = set(described.columns)
+    own = own.rename(columns={c: f"{c}{_RENAMED}" for c in own.columns if c in taken})
+    repeated = described.loc[described.index.repeat(rows)].reset_index(drop=True)
+    return pd.concat([repeated, own], axis=1)
+
+
+def _described(origins: Sequence[Origin]) -> pd.DataFrame:
+    """One row per sample."""
+    leading = [c for c in LEADING if any(c in o.facts for o in origins)]
+    columns = {c: _texts([o.facts.get(c) for o in origins]) for c in leading}
+    for column in dict.fromkeys(c for o in origins for c in o.metadata):
+        columns[column] = _typed([o.metadata.get(column) for o in origins])
+    return pd.DataFrame(columns, index=range(len(origins)))
+
+
+def _texts(values: Sequence[str | None]) -> pd.Series[str]:
+    return pd.Series(list(values), dtype=pd.StringDtype())
+
+
+def _typed(values: Sequence[str | None]) -> pd.Series[Any]:
+    """Numbers, if all that is there are numbers."""
+    for convert, dtype in ((int, "Int64"), (float, "Float64")):
+        try:
+            return pd.Series([None if v is None else convert(v) for v in values], dtype=dtype)
+        except (ValueError, OverflowError):
+            continue
+    return _texts(values)
+
+
+def _concatenated(name: str, origins: Sequence[Origin]) -> tuple[pd.DataFrame, list[int]]:
+    import pyarrow as pa
+
+    parts = [_read(origin.run_dir / "tables" / f"{name}.parquet") for origin in origins]
+    try:
+        # pyarrow keeps the types of empty tables and columns apart from those of real values
+        whole = pa.concat_tables(parts, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(
+            f"table {name!r}: a column has types that do not go together in different samples "
+            f"({' '.join(str(error).split())}); this is a fault of the workflow"
+        ) from None
+    return whole.to_pandas(), [part.num_rows for part in parts]
+
+
+def _read(path: Path) -> pa.Table:
+    from pyarrow import parquet
+
+    if not path.is_file():
+        raise FileMissingError(f"{path}: no such table; run the study again")
+    with reading(path, "Parquet"):
+        return parquet.read_table(path).replace_schema_metadata(None)
