@@ -173,7 +173,7 @@ def test_what_is_not_a_run_is_refused_in_one_line(make_run: MakeRun, tmp_path: P
     with pytest.raises(RunError, match=r"no readable images\.zarr"):
         write_report(run)
     shutil.rmtree(run / "tables")
-    with pytest.raises(RunError, match="no table of pixel measures"):
+    with pytest.raises(RunError, match="no table 'pixel'"):
         write_report(run)
 
 

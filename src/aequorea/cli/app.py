@@ -32,6 +32,10 @@ _COMMANDS = {
     "info": ("aequorea.cli.files:info", "Show what an image file contains."),
     "convert": ("aequorea.cli.files:convert", "Copy an image to another format."),
     "coloc": ("aequorea.cli.coloc:coloc", "Measure the colocalization of two or more channels."),
+    "cells": (
+        "aequorea.cli.cells:cells",
+        "Count cells and those positive for each marker, per region.",
+    ),
     "verify": ("aequorea.cli.runs:verify", "Check that a run is still what it says."),
     "report": ("aequorea.cli.runs:report", "Rebuild the page of a run."),
     "demo": ("aequorea.cli.demo:demo", "Run every workflow on images shipped with the package."),

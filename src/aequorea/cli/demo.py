@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 
 def demo(
+    workflow: Annotated[
+        Literal["coloc", "cells"] | None, Parameter(help="One workflow only. [default: all]")
+    ] = None,
+    /,
     *,
     out: Annotated[Path, Parameter(help="Directory for the results.")] = Path("aequorea-demo"),
 ) -> None:
@@ -21,5 +25,5 @@ def demo(
     from aequorea.pipelines.run.progress import terminal_progress
 
     with terminal_progress() as progress:
-        page = run_demo(out, progress=progress)
+        page = run_demo(out, only=workflow, progress=progress)
     sys.stdout.write(f"{page}\n")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path  # noqa: TC003 - cyclopts reads annotations
 
 from aequorea.errors import InputError
+
+_REPORTS = {
+    "cells": "aequorea.pipelines.cells.workflow",
+    "colocalization": "aequorea.pipelines.colocalization",
+}
 
 
 def verify(run: Path, /) -> int:
@@ -40,9 +46,7 @@ def report(run: Path, /) -> None:
     from aequorea.pipelines.run.verification import open_run
 
     workflow = open_run(run)["workflow"]
-    if workflow != "colocalization":
+    if workflow not in _REPORTS:
         raise InputError(f"{run}: no report is known for a run of {workflow!r}")
-
-    from aequorea.pipelines.colocalization import rebuild_report
-
-    sys.stdout.write(f"{rebuild_report(run)}\n")
+    rebuild = import_module(_REPORTS[workflow]).rebuild_report
+    sys.stdout.write(f"{rebuild(run)}\n")

@@ -12,6 +12,7 @@ import numpy as np
 import aequorea
 from aequorea.errors import OutputError
 from aequorea.model import Image
+from aequorea.pipelines.cells.workflow import count
 from aequorea.pipelines.colocalization import colocalize
 from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
 from aequorea.pipelines.run.progress import Quiet
@@ -45,15 +46,18 @@ class _Example:
     inputs: Callable[[Path], tuple[Sequence[Path], Mapping[str, Path]]]
     settings: Mapping[str, Any] = field(default_factory=dict)
     compare: Callable[[RunResult], Sequence[Comparison]] = lambda _: ()
+    workflow: str = "coloc"
 
 
-def run_demo(out: Path, *, progress: Progress | None = None) -> Path:
+def run_demo(out: Path, *, only: str | None = None, progress: Progress | None = None) -> Path:
     """Run the examples and write a page that leads to their reports.
 
     Parameters
     ----------
     out : Path
         A new or empty directory, or that of an earlier demo.
+    only : {"coloc", "cells"}, optional
+        One workflow; all if not given.
     progress : Progress, optional
 
     Returns
@@ -69,13 +73,19 @@ def run_demo(out: Path, *, progress: Progress | None = None) -> Path:
     _claim(out)
     entries = []
     for example in _EXAMPLES:
+        if only not in {None, example.workflow}:
+            continue
         paths, parts = example.inputs(out / "inputs")
-        result = colocalize(
-            paths,
-            parameters=_settings(example, parts),
-            out=out / example.name,
-            progress=_Named(progress or Quiet(), example.name),
-        )
+        told = _Named(progress or Quiet(), example.name)
+        place = out / example.name
+        if example.workflow == "cells":
+            settings = dict(example.settings)
+            markers = sum(name.startswith("marker") for name in settings)
+            result = count(paths, parameters=settings, markers=markers, out=place, progress=told)
+        else:
+            result = colocalize(
+                paths, parameters=_settings(example, parts), out=place, progress=told
+            )
         entries.append(
             IndexEntry(
                 title=example.title,
@@ -187,6 +197,37 @@ def _write(path: Path, channels: NDArray[Any], names: tuple[str, ...] = ()) -> P
     return path
 
 
+def _simulated_nuclei(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
+    nuclei, first, second = _nuclei_with_markers()
+    channels = np.stack([nuclei.image, first.image, second.image])
+    return [_write(inputs / "nuclei.ome.tif", channels, ("DAPI", "GFP", "RFP"))], {}
+
+
+def _nuclei_with_markers() -> tuple[Any, Any, Any]:
+    """Nuclei; 40 % are positive for one marker, half for another, independently."""
+    from aequorea.simulate.nuclei import simulated_markers, simulated_nuclei
+
+    nuclei = simulated_nuclei((512, 512), n=150, diameter_px=24, rng=_SEED)
+    first = simulated_markers(nuclei, positive_fraction=0.4, rng=_SEED + 1)
+    second = simulated_markers(nuclei, positive_fraction=0.5, rng=_SEED + 2)
+    return nuclei, first, second
+
+
+def _nuclei_truth(result: RunResult) -> list[Comparison]:
+    nuclei, first, second = _nuclei_with_markers()
+    overview = result.table("roi_coloc_overview")
+    both = int((first.positive & second.positive).sum())
+    return [
+        Comparison(quantity=quantity, truth=float(truth), measured=float(overview[column].sum()))
+        for quantity, truth, column in (
+            ("cells", nuclei.labels.max(), "n_cells"),
+            ("positive for GFP", first.positive.sum(), "n_marker_positive_cells"),
+            ("positive for RFP", second.positive.sum(), "n_marker2_positive_cells"),
+            ("positive for both", both, "n_marker_and_marker2_positive_cells"),
+        )
+    ]
+
+
 def _cells_truth(result: RunResult) -> list[Comparison]:
     summary = result.table("object_summary")
     return [
@@ -287,5 +328,29 @@ _EXAMPLES = (
         "so first (CellProfiler examples, Jason Moffat, CC0).",
         inputs=_shipped("human-cells", "DNA.tif", "actin.tif"),
         settings={"background": {"background": "mode"}},
+    ),
+    _Example(
+        name="marker-positive-nuclei",
+        workflow="cells",
+        title="Cells: simulated nuclei and two markers",
+        text="150 nuclei, some touching; 40 % are positive for GFP, half for RFP, independently of "
+        "one another. Counted with the default watershed; the page compares each combination with "
+        "chance.",
+        inputs=_simulated_nuclei,
+        settings={
+            "cell": {"channel": "DAPI"},
+            "marker": {"channel": "GFP"},
+            "marker2": {"channel": "RFP"},
+        },
+        compare=_nuclei_truth,
+    ),
+    _Example(
+        name="counted-human-cells",
+        workflow="cells",
+        title="Cells: real nuclei, counted",
+        text="The DNA of HT29 cells, segmented and counted with an unbiased frame; no marker "
+        "(CellProfiler examples, Jason Moffat, CC0). Judge the outlines by eye.",
+        inputs=_shipped("human-cells", "DNA.tif", "actin.tif"),
+        settings={"counting": {"counting": "frame"}},
     ),
 )

@@ -122,6 +122,36 @@ REFERENCES = {
         "IEEE Trans Syst Man Cybern 8:630–632.",
         "10.1109/TSMC.1978.4310039",
     ),
+    "vincent1991": Reference(
+        "Vincent L, Soille P (1991). Watersheds in digital spaces: an efficient algorithm based on "
+        "immersion simulations. IEEE Trans Pattern Anal Mach Intell 13:583–598.",
+        "10.1109/34.87344",
+    ),
+    "stringer2021": Reference(
+        "Stringer C, Wang T, Michaelos M, Pachitariu M (2021). Cellpose: a generalist algorithm "
+        "for cellular segmentation. Nat Methods 18:100–106.",
+        "10.1038/s41592-020-01018-x",
+    ),
+    "schmidt2018": Reference(
+        "Schmidt U, Weigert M, Broaddus C, Myers G (2018). Cell detection with star-convex "
+        "polygons. MICCAI 2018, LNCS 11071:265–273.",
+        "10.1007/978-3-030-00934-2_30",
+    ),
+    "gundersen1977": Reference(
+        "Gundersen HJG (1977). Notes on the estimation of the numerical density of arbitrary "
+        "profiles: the edge effect. J Microsc 111:219–223.",
+        "10.1111/j.1365-2818.1977.tb00062.x",
+    ),
+    "sterio1984": Reference(
+        "Sterio DC (1984). The unbiased estimation of number and sizes of arbitrary particles "
+        "using the disector. J Microsc 134:127–136.",
+        "10.1111/j.1365-2818.1984.tb02501.x",
+    ),
+    "abercrombie1946": Reference(
+        "Abercrombie M (1946). Estimation of nuclear population from microtome sections. "
+        "Anat Rec 94:239–247.",
+        "10.1002/ar.1090940210",
+    ),
 }
 
 THRESHOLD_PAPERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,21 +48,27 @@ class RunContents:
         return self.record["parameters"].get(key)
 
 
-def open_contents(run_dir: Path) -> RunContents:
+def open_contents(run_dir: Path, *, needs: str = "pixel") -> RunContents:
     """Read the record and the tables of a run.
+
+    Parameters
+    ----------
+    run_dir : Path
+    needs : str
+        The table without which there is nothing to report.
 
     Raises
     ------
     RunError
-        If there is no readable record, or no table of pixel measures.
+        If there is no readable record, or the table that is needed is not there.
     """
     try:
         record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise RunError(f"{run_dir}: is not an aequorea run (no readable {RECORD})") from None
     tables = {p.stem: pd.read_parquet(p) for p in sorted((run_dir / "tables").glob("*.parquet"))}
-    if "pixel" not in tables:
-        raise RunError(f"{run_dir}: has no table of pixel measures; finish the run first")
+    if needs not in tables:
+        raise RunError(f"{run_dir}: has no table {needs!r}; finish the run first")
     return RunContents(path=run_dir, record=record, tables=tables)
 
 
@@ -132,6 +139,21 @@ class StoredImage:
         axes = [axis["name"] for axis in described["axes"]]
         index = {"t": t, "z": z}
         return np.asarray(group["0"][tuple(index.get(a, slice(None)) for a in axes)])
+
+    def projection(self, channel: str) -> NDArray[Any]:
+        """Maximum over z of one channel, shape (y, x)."""
+        planes = (self.plane(channel, z=z) for z in range(self.sizes.get("z", 1)))
+        return functools.reduce(np.maximum, planes)
+
+    def label_projection(self, name: str) -> NDArray[Any] | None:
+        """Labels as seen from above, those of the first planes in front; None without them."""
+        seen: NDArray[Any] | None = None
+        for z in range(self.sizes.get("z", 1)):
+            plane = self.labels(name, z=z)
+            if plane is None:
+                return None
+            seen = plane if seen is None else np.where(seen > 0, seen, plane)
+        return seen
 
     def slices(self, first: str, second: str, *, t: int = 0) -> Iterator[tuple[int, Any, Any]]:
         """Every z with the planes of two channels."""

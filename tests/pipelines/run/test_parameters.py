@@ -118,7 +118,7 @@ def test_names_used_twice_are_told_with_their_group(tmp_path):
     merged = merge_parameters(Twice, flags={"seed": "3", "whole__seed": "4"})
     assert (merged.values.seed, merged.values.whole.seed) == (3, 4)
     assert merged.sources["whole.seed"] == "flag"
-    with pytest.raises(InputError, match="--whole.seed: expected a whole number"):
+    with pytest.raises(InputError, match=r"--whole\.seed: expected a whole number"):
         merge_parameters(Twice, flags={"whole__seed": "four"})
     write_config(merged.values, tmp_path / "twice.toml")
     assert merge_parameters(Twice, toml=load_toml(tmp_path / "twice.toml")).values == merged.values

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-_WHERE = frozenset({"regions", "landmarks"})  # inputs that say where to measure, not what
+# inputs that say where and how to measure, not what
+_WHERE = ("regions", "landmarks", "labels_", "edited_", "model_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -446,12 +447,12 @@ def _refuse_other_inputs(
     """An earlier run is refreshed for its own inputs, moved or edited, never for other files.
 
     What is measured must be the same set of files in the same roles; what says where to measure
-    (regions, landmarks) may come, go and change.
+    (regions, landmarks) or with what (labels, models) may come, go and change.
     """
     if "inputs" not in earlier:
         return
     old, new = (
-        {role: facts for role, facts in inputs.items() if role not in _WHERE}
+        {role: facts for role, facts in inputs.items() if not role.startswith(_WHERE)}
         for inputs in (earlier["inputs"], hashes)
     )
     if old.keys() == new.keys() and all(_same_file(old[role], new[role]) for role in old):

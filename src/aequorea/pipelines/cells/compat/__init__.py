@@ -1,0 +1,1 @@
+"""The surface of CellColoc: its configurations, results and functions, over our workflow."""
