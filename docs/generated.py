@@ -3,6 +3,9 @@
 import csv
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from aequorea.pipelines.cells.parameters import cells_parameters
 from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
 from aequorea.pipelines.run.execution import Execution
 from aequorea.pipelines.run.parameters import parameter_fields
@@ -12,15 +15,17 @@ def write_pages(docs: Path) -> None:
     """Write what other pages include, below ``docs/api``."""
     folder = docs / "api"
     folder.mkdir(exist_ok=True)
-    (folder / "options.md").write_text(_options(), encoding="utf-8")
+    coloc = _options(ColocalizationParameters, Execution)
+    (folder / "options.md").write_text(coloc, encoding="utf-8")
+    (folder / "cells-options.md").write_text(_options(cells_parameters(1)), encoding="utf-8")
     (folder / "benchmarks.md").write_text(
         _benchmarks(docs.parent / "benchmarks" / "results"), encoding="utf-8"
     )
 
 
-def _options() -> str:
+def _options(*models: type[BaseModel]) -> str:
     lines: list[str] = []
-    for model in (ColocalizationParameters, Execution):
+    for model in models:
         for field in parameter_fields(model):
             facts = [
                 f"in {field.unit}" if field.unit else "",

@@ -44,16 +44,19 @@ def _commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), _commands())
 def test_commands_name_options_and_values_that_exist(page: str, command: str) -> None:
     from aequorea.cli.app import app
+    from aequorea.pipelines.cells.parameters import cells_parameters
     from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
     from aequorea.pipelines.run.parameters import merge_parameters, parameter_fields
 
     _, verb, *words = command.split()
     assert verb in app or verb == "--help", page
-    names = {f.flag: f.name for f in parameter_fields(ColocalizationParameters)}
+    model = cells_parameters(3) if verb == "cells" else ColocalizationParameters
+    names = {f.flag: f.name for f in parameter_fields(model)}
     given = [w for w in words if w.startswith("--")]
-    assert set(given) <= {*names, "--out", "--config", "--write-config", "--help"}, page
+    own = {"--out", "--config", "--write-config", "--help", "--markers", "--blind", "--workers"}
+    assert set(given) <= {*names, *own}, page
     flags = {names[w]: words[words.index(w) + 1] for w in given if w in names}
-    merge_parameters(ColocalizationParameters, flags=flags)
+    merge_parameters(model, flags=flags)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

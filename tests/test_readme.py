@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -44,3 +45,22 @@ def test_the_example_script_runs(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert "null hypothesis: " in done.stdout
     assert (tmp_path / "out" / "cells.aequorea" / "report.html").is_file()
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "examples").glob("cells_*.py")))
+def test_the_scripts_of_cells_run_and_have_their_notebook(script: str, tmp_path: Path) -> None:
+    path = ROOT / "examples" / script
+    done = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, str(path), str(tmp_path / "out")],
+        capture_output=True, text=True, encoding="utf-8", check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    cells = [
+        "".join(cell["source"])
+        for cell in json.loads(path.with_suffix(".ipynb").read_text("utf-8"))["cells"]
+    ]
+    titles = [line[4:].strip() for line in path.read_text("utf-8").splitlines()
+              if line.startswith("# %%")]  # fmt: skip
+    assert [c.splitlines()[0] for c in cells[1:]] == [f"# {t}" for t in titles]
