@@ -8,7 +8,9 @@ import aequorea
 from aequorea.errors import ChannelError, InputError
 from aequorea.io import read_labels
 from aequorea.model import Image
+from aequorea.pipelines.cells.parameters import cells_parameters
 from aequorea.pipelines.cells.workflow import count, markers_in, refine
+from aequorea.pipelines.run.parameters import parameter_fields
 from aequorea.pipelines.run.verification import verify
 from aequorea.segmentation.matching import match_labels
 
@@ -168,6 +170,12 @@ def test_cells_without_markers(image_path, tmp_path):
                    out=tmp_path / "run")  # fmt: skip
     assert result.table("roi_coloc_overview").iloc[0]["n_cells"] > 20
     assert len(result.table("phenotypes")) == 0
+
+
+def test_flags_of_cells_bear_their_group_also_without_markers():
+    flags = {f.flag for f in parameter_fields(cells_parameters(0))}
+    assert "--cell.cellprob-threshold" in flags
+    assert {f.flag for f in parameter_fields(cells_parameters(3))} >= flags
 
 
 def test_a_stack_counts_in_3d_and_with_a_disector(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import create_model, field_validator, model_validator
 
@@ -21,6 +21,8 @@ Projection = Literal["max", "mean", "median", "std", "var"]
 
 class ChannelParameters(SegmentationParameters):
     """Cells: the channel whose objects are counted."""
+
+    told_with_group: ClassVar[bool] = True  # --cell.method, also where there is no marker
 
     channel: str | None = None
     """Channel of the file, by name or number from 0; for cells the first, for markers the next

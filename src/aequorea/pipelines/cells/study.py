@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from aequorea.errors import InputError
 from aequorea.pipelines.cells.parameters import CellsParameters, cells_parameters
 from aequorea.pipelines.cells.workflow import WORKFLOW, markers_in, run_cells
+from aequorea.pipelines.run.execution import Execution
 from aequorea.pipelines.study.batch import run_study
 from aequorea.pipelines.study.comparison import comparison_step
 from aequorea.pipelines.study.controls import controls_step
 from aequorea.pipelines.study.definition import Study, load_study
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -78,7 +79,13 @@ def count_study(
     loaded.check_parameters(model)
     return run_study(
         loaded,
-        partial(_count_sample, study=loaded, use_gpu=use_gpu, flags=dict(flags or {})),
+        partial(
+            _count_sample,
+            study=loaded,
+            use_gpu=use_gpu,
+            flags=dict(flags or {}),
+            threads=max(1, (os.cpu_count() or 1) // max(1, workers)),
+        ),
         out=out,
         workflow=WORKFLOW,
         shared_parameters=loaded.shared_parameters(model, flags=flags),
@@ -112,13 +119,25 @@ def _model(study: Study) -> type[CellsParameters]:
 
 
 def _count_sample(
-    sample: Sample, out: Path, *, study: Study, use_gpu: bool, flags: Mapping[str, Any]
+    sample: Sample,
+    out: Path,
+    *,
+    study: Study,
+    use_gpu: bool,
+    flags: Mapping[str, Any],
+    threads: int,
 ) -> RunResult:
     own = dict(flags)
     if sample.regions is not None:
         own["regions"] = sample.regions
     parameters = study.sample_parameters(sample, _model(study), flags=own)
-    return run_cells([sample.file], out=out, parameters=parameters, use_gpu=use_gpu)
+    return run_cells(
+        [sample.file],
+        out=out,
+        parameters=parameters,
+        execution=Execution(workers=threads),
+        use_gpu=use_gpu,
+    )
 
 
 def _summaries(names: tuple[str, ...], *, study: Study) -> list[Step]:

@@ -162,7 +162,8 @@ class ParameterField:
 def parameter_fields(model: type[BaseModel]) -> tuple[ParameterField, ...]:
     """All parameters of a workflow, nested groups included, in the order of definition.
 
-    A name that several groups use is told with its group: ``--cell.method``.
+    A name that several groups use is told with its group: ``--cell.method``; so is every name of
+    a group whose model says ``told_with_group``.
 
     Examples
     --------
@@ -185,7 +186,9 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[ParameterFi
     for name, info in model.model_fields.items():
         annotation = info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _walk(annotation, (*path, name))
+            told = getattr(annotation, "told_with_group", False)
+            for field in _walk(annotation, (*path, name)):
+                yield replace(field, shared=True) if told else field
         else:
             yield _parameter_field((*path, name), info)
 

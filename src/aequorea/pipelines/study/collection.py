@@ -111,15 +111,25 @@ def _concatenated(name: str, origins: Sequence[Origin]) -> tuple[pd.DataFrame, l
     import pyarrow as pa
 
     parts = [_read(origin.run_dir / "tables" / f"{name}.parquet") for origin in origins]
+    filled = [_with_untyped_blanks(part) for part in parts if part.num_rows] or parts[:1]
     try:
-        # pyarrow keeps the types of empty tables and columns apart from those of real values
-        whole = pa.concat_tables(parts, promote_options="permissive")
+        whole = pa.concat_tables(filled, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(
             f"table {name!r}: a column has types that do not go together in different samples "
             f"({' '.join(str(error).split())}); this is a fault of the workflow"
         ) from None
     return whole.to_pandas(), [part.num_rows for part in parts]
+
+
+def _with_untyped_blanks(part: pa.Table) -> pa.Table:
+    """A column without any value has no say in what the type of the whole is."""
+    import pyarrow as pa
+
+    for index, name in enumerate(part.column_names):
+        if part.column(index).null_count == part.num_rows:
+            part = part.set_column(index, name, pa.nulls(part.num_rows))
+    return part
 
 
 def _read(path: Path) -> pa.Table:
