@@ -2,70 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aequorea.report.canvas import Picture, to_picture
+from aequorea.report import cells_tables
+from aequorea.report.canvas import DPI, PIXELS_DPI, Picture, to_picture
+from aequorea.report.cells_checks import checks_of
 from aequorea.report.cells_figures import (
-    MARKER,
-    NEGATIVE,
-    POSITIVE,
-    REGION,
+    GALLERY,
+    MOST_NUMBERS,
     gallery_figure,
     overlay_figure,
     stability_figure,
 )
-from aequorea.report.data_table import DataTable, data_table
-from aequorea.report.methods import MethodsText
-from aequorea.report.numbers import number
+from aequorea.report.cells_methods import methods_of_cells
+from aequorea.report.cells_positivity import (
+    OVERLAP_RULES,
+    THRESHOLDS,
+    distances,
+    in_force,
+    rule_in_words,
+    scores_of,
+)
+from aequorea.report.cells_views import FieldView, flags, markers_of
+from aequorea.report.numbers import fixed, number
 from aequorea.report.page import render_page, write_atomically
 from aequorea.report.run_contents import RunContents, StoredImage, open_contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
-    from numpy.typing import NDArray
+    from matplotlib.figure import Figure
 
 __all__ = ["write_report"]
 
-_SATURATED = 0.001
-_AT_BORDER = 0.25
-_STEEP = 0.1
-_BORDERLINE = 2.0  # within a factor of four of the threshold
-_RULES = {
-    "union": "marker objects together cover at least {fraction} of the cell and {pixels} pixels",
-    "best": "one marker object covers at least {fraction} of the cell and {pixels} pixels",
-    "count": "at least {count} marker objects share {pixels} pixels with the cell",
-    "centroid": "enough marker objects have their centre in the cell",
-    "contact": "marker touches at least {contact} of the cell's surface",
-    "intensity": "the marker's intensity in the cell reaches a threshold",
-}
-_METHODS = {
-    "otsu": ("pixels above Otsu's threshold, connected", "otsu1979"),
-    "li": ("pixels above Li's minimum cross-entropy threshold, connected", "li1998"),
-    "percentile": ("pixels above a percentile of the intensities, connected", None),
-    "watershed": ("a seeded watershed with automatic object scale", "vincent1991"),
-    "cellpose": ("Cellpose", "stringer2021"),
-    "stardist": ("StarDist", "schmidt2018"),
+# Base64 adds a third; pages that go by mail should stay below 5 MB.
+_OVERLAY_BYTES = 1_900_000
+_ALL_BYTES = 3_100_000
+_COARSEST_DPI = 60.0
+_BORDERLINE_OCTAVES = 2.0
+# A grey level has an offset and a count is whole: their ratio to the threshold says little.
+_NO_FACTOR = frozenset({"intensity", "count", "centroid"})
+_COUNTING = {
+    "frame": "a counting frame",
+    "disector": "an optical disector",
+    "abercrombie": "Abercrombie's correction",
 }
 
 
 @dataclass(frozen=True)
 class _Measure:
+    """One number in large print."""
+
     name: str
     value: str
-    beside: tuple[str, ...]
+    beside: Sequence[str]
 
 
 @dataclass(frozen=True)
 class _Plate:
+    """One figure with its caption."""
+
     title: str
     caption: str
     picture: Picture
+
+
+@dataclass
+class _Plates:
+    """Figures of the page, until it is large enough."""
+
+    n_bytes: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+    def draw(
+        self, figure: Figure, title: str, caption: str, alt: str, *, dpi: float, most: int
+    ) -> _Plate:
+        """Render within so many bytes, more coarsely if need be."""
+        picture = to_picture(figure, alt, dpi=dpi)
+        while len(picture.png) > most and dpi > _COARSEST_DPI:
+            # bytes go about with the square of the resolution, which is what the PNG really has
+            real = int.from_bytes(picture.png[16:20], "big") / figure.get_size_inches()[0]
+            smaller = 0.97 * math.sqrt(most / len(picture.png))
+            dpi = max(_COARSEST_DPI, min(dpi, real) * smaller)
+            picture = to_picture(figure, alt, dpi=dpi)
+        self.n_bytes += len(picture.png)
+        return _Plate(title, caption, picture)
+
+
+@dataclass(frozen=True)
+class _Galleries:
+    """The cells of one marker."""
+
+    name: str
+    rule: str
+    plates: Sequence[_Plate]
+    missing: Sequence[str]
 
 
 def write_report(run_dir: Path) -> Path:
@@ -79,7 +116,8 @@ def write_report(run_dir: Path) -> Path:
     Returns
     -------
     Path
-        One file that opens offline and loads nothing. It appears whole or not at all.
+        One file, below 5 MB, that opens offline and loads nothing. It appears whole or not at
+        all.
 
     Raises
     ------
@@ -95,318 +133,281 @@ def report_html(run_dir: Path) -> str:
     """The page of :func:`write_report`, as text."""
     run = open_contents(run_dir, needs="cell_summary")
     image = StoredImage(run_dir)
-    record = run.record
-    channels = run.table("channels")
-    names = dict(zip(channels["role"], channels["channel"], strict=True))
-    markers = {role: str(name) for role, name in names.items() if role != "cell"}
+    view = FieldView.of(run, image)
+    markers = markers_of(view.names)
+    plates = _Plates()
+    overlays = list(_overlays(view, plates))
     return render_page(
         "cells.html.j2",
-        title=_title(record),
-        facts=_facts(run, image, names),
-        checks=list(_checks(run, markers)),
+        title=run.title or "Cells",
+        facts=_facts(run, view),
+        checks=checks_of(run, view),
         verdict=_verdict(run, markers),
         measures=list(_measures(run, markers)),
-        plates=list(_plates(run, image, names)),
-        tables=list(_tables(run, names)),
-        methods=_methods(run, markers),
-        parameters=_parameters(record),
-        record=record,
-        steps=[(n, s) for n, s in record.get("steps", {}).items() if n != "report"],
+        rules=list(_rules(run, markers)),
+        two_markers=len(markers) == 2,
+        is_stack=view.is_stack,
+        per_region=cells_tables.per_region(run, view.names) if _regions(run) > 1 else None,
+        overlays=overlays,
+        stability=_stability(run, markers, plates),
+        galleries=[_galleries(view, run, role, plates) for role in markers],
+        left_out=plates.left_out,
+        phenotypes=cells_tables.phenotypes(run),
+        nulls=_nulls(run.table("phenotypes")),
+        edits=list(cells_tables.hand_edits(run, view.names)),
+        tables=list(cells_tables.tables_of(run, view.names)),
+        methods=methods_of_cells(
+            run, view.names, calibration=image.calibration, is_stack=view.is_stack
+        ),
+        parameters=run.parameter_rows(),
+        record=run.record,
+        steps=[(n, s) for n, s in run.record.get("steps", {}).items() if n != "report"],
         files=[(f"tables/{name}.csv", len(table)) for name, table in sorted(run.tables.items())],
     )
 
 
-def _title(record: Mapping[str, Any]) -> str:
-    inputs = record["inputs"].items()
-    return " and ".join(Path(f["path"]).name for role, f in inputs if role.startswith("image"))
-
-
-def _facts(run: RunContents, image: StoredImage, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    spacing = [f"{a} {s:.4g} µm" for a, s in image.spacing_um.items() if s is not None]
-    overview = run.table("roi_coloc_overview")
-    more = " …" if len(overview) > 8 else ""
-    started = str(run.record.get("timings", {}).get("started", "")).replace("T", " ")
-    version = run.record.get("versions", {}).get("aequorea", "of unknown version")
+def _facts(run: RunContents, view: FieldView) -> list[tuple[str, str]]:
+    regions = _regions(run)
     return [
-        ("Cells", names["cell"]),
-        ("Markers", ", ".join(n for r, n in names.items() if r != "cell") or "none"),
-        ("Size", " × ".join(f"{a} {n}" for a, n in image.sizes.items() if a != "c")),
-        ("Pixel spacing", ", ".join(spacing) or "not given by the file; lengths are in pixels"),
-        ("Regions", ", ".join(map(str, overview["roi_name"].head(8))) + more),
-        ("Analysed", f"{started.removesuffix('+00:00')} UTC with aequorea {version}"),
+        ("Cells", view.names["cell"]),
+        ("Markers", ", ".join(markers_of(view.names).values()) or "none"),
+        ("Size", " × ".join(f"{a} {n}" for a, n in view.image.sizes.items() if a != "c")),
+        ("Pixel spacing", view.image.calibration),
+        (
+            "Counted in",
+            "the whole image"
+            if run.parameter("regions") is None
+            else f"{regions} region{'' if regions == 1 else 's'}",
+        ),
+        ("Analysed", run.analysed),
     ]
 
 
-def _checks(run: RunContents, markers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """What to know before reading numbers: light, sign, text."""
-    told = False
-    for message in run.record.get("warnings", []):
-        told = True
-        yield "note", "!", str(message)
-    for row in _records(run.table("channels")):
-        if row["saturated_fraction"] > _SATURATED:
-            told = True
-            share = 100 * row["saturated_fraction"]
-            yield "note", "!", f"{share:.2g} % of the pixels of {row['channel']} are saturated."
-    for name, table in run.tables.items():
-        if name.startswith("segmentation_") and "note" in table:
-            for row in _records(table[table["note"].astype(str) != ""]):
-                told = True
-                yield "note", "i", f"{row['channel']}, {row['roi_name']}: {row['note']}."
-    cells = run.table("cell_summary")
-    if not len(cells):
-        yield "note", "!", "No cell was found."
-        return
-    border = float(cells["touches_roi_border"].mean())
-    if border > _AT_BORDER:
-        told = True
-        yield (
-            "note",
-            "!",
-            (
-                f"{100 * border:.0f} % of the cells touch the border of their region or of the "
-                "image: their size and shape are cut, and their number depends on how borders "
-                "are counted."
-            ),
-        )
-    for name in markers.values():
-        change = _steepness(run.table("stability"), name)
-        if change > _STEEP:
-            told = True
-            yield (
-                "note",
-                "!",
-                (
-                    f"The number positive for {name} hangs on the threshold: the next thresholds "
-                    f"beside it change it by {100 * change:.0f} % of the cells."
-                ),
-            )
-    if not told:
-        yield "ok", "✓", "No trouble found: channels not saturated, few cells cut by borders."
+def _regions(run: RunContents) -> int:
+    return len(run.table("roi_coloc_overview"))
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+def _counts(run: RunContents) -> tuple[str, str]:
+    """How cells are counted, and the end of the columns that say so."""
+    kind = str(run.parameter("counting.counting"))
+    return kind, "" if kind == "all" else "_counted"
 
 
-def _steepness(table: pd.DataFrame, marker: str) -> float:
-    rows = table[table["marker"] == marker].reset_index(drop=True)
-    used = np.flatnonzero(rows["in_force"].to_numpy(bool)) if len(rows) else np.empty(0, int)
-    if not used.size:
-        return 0.0
-    around = rows["fraction"].to_numpy(float)[max(0, used[0] - 1) : used[0] + 2]
-    return float(np.ptp(around)) if around.size else 0.0
+def _sum(run: RunContents, column: str) -> float:
+    """Over all regions; NaN where a region's number is not known."""
+    return float(run.table("roi_coloc_overview")[column].to_numpy(np.float64).sum())
+
+
+def _count(value: float) -> str:
+    """A number of cells; with Abercrombie's correction it is no whole one."""
+    return number(round(value)) if math.isfinite(value) and value == round(value) else number(value)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{fixed(100 * part / whole, 1)} %" if whole > 0 and math.isfinite(part) else ""
 
 
 def _verdict(run: RunContents, markers: Mapping[str, str]) -> str:
-    cells = run.table("cell_summary")
-    regions = len(run.table("roi_coloc_overview"))
-    text = f"{number(len(cells))} cells in {regions} region{'' if regions == 1 else 's'}"
+    kind, suffix = _counts(run)
+    n = _sum(run, f"n_cells{suffix}")
+    regions = _regions(run)
+    where = "the whole image" if run.parameter("regions") is None else (
+        f"{regions} region{'' if regions == 1 else 's'}"
+    )  # fmt: skip
+    how = f", counted with {_COUNTING[kind]}" if kind in _COUNTING else ""
+    text = f"{_count(n)} cell{'' if n == 1 else 's'} in {where}{how}"
+    if n == 0:
+        return "No cell was counted." if len(run.table("cell_summary")) else "No cell was found."
     for role, name in markers.items():
-        positive = int(cells[f"{role}_positive"].sum()) if len(cells) else 0
-        share = f" ({100 * positive / len(cells):.1f} %)" if len(cells) else ""
-        text += f"; {number(positive)} positive for {name}{share}"
+        positive = _sum(run, f"n_{role}_positive_cells{suffix}")
+        text += f"; {_count(positive)} positive for {name} ({_share(positive, n) or 'unknown'})"
     return text + "."
 
 
 def _measures(run: RunContents, markers: Mapping[str, str]) -> Iterator[_Measure]:
-    overview = run.table("roi_coloc_overview")
-    cells = run.table("cell_summary")
-    counted = float(overview["n_cells_counted"].sum())
-    kind = str(run.parameter("counting.counting"))
-    beside = () if kind == "all" else (f"{number(counted)} counted ({kind})",)
-    yield _Measure("cells", number(len(cells)), beside)
+    kind, suffix = _counts(run)
+    n = _sum(run, f"n_cells{suffix}")
+    beside = []
+    if kind != "all":
+        beside.append(f"of {number(len(run.table('cell_summary')))} found")
+    yield _Measure("cells" if kind == "all" else "cells counted", _count(n), beside)
     for role, name in markers.items():
-        positive = int(overview[f"n_{role}_positive_cells"].sum())
-        share = 100 * positive / len(cells) if len(cells) else float("nan")
-        rule = _rule(run, role)
-        yield _Measure(f"positive for {name}", number(positive), (f"{share:.1f} % of cells", rule))
+        column = f"n_{role}_positive_cells{suffix}"
+        positive = _sum(run, column)
+        share = _share(positive, n)
+        lines = [f"{share} of cells"] if share else []
+        yield _Measure(f"positive for {name}", _count(positive), [*lines, *_range(run, column)])
 
 
-def _rule(run: RunContents, role: str) -> str:
-    rule = str(run.parameter(f"{role}.rule"))
-    return "rule: " + _RULES.get(rule, rule).format(
-        fraction=f"{100 * float(run.parameter(f'{role}.overlap_fraction')):g} %",
-        pixels=run.parameter(f"{role}.min_overlap_px"),
-        count=run.parameter(f"{role}.min_count"),
-        contact=f"{100 * float(run.parameter(f'{role}.min_contact_fraction')):g} %",
+def _range(run: RunContents, column: str) -> Iterator[str]:
+    """From the smallest fraction to the largest, where there are several regions."""
+    overview = run.table("roi_coloc_overview")
+    cells = overview["n_cells" + _counts(run)[1]].to_numpy(np.float64)
+    known = cells > 0
+    if known.sum() > 1:
+        shares = 100 * overview[column].to_numpy(np.float64)[known] / cells[known]
+        low, high = fixed(shares.min(), 1), fixed(shares.max(), 1)
+        span = "in every region" if low == high else f"to {high} % in single regions"
+        yield f"{low} {'% ' if low == high else ''}{span}"
+
+
+def _rules(run: RunContents, markers: Mapping[str, str]) -> Iterator[str]:
+    for role, name in markers.items():
+        text = f"A cell is positive for {name} if {rule_in_words(run, role, name)}."
+        yield f"{text} {in_force(run, role)}".rstrip()
+
+
+def _overlays(view: FieldView, plates: _Plates) -> Iterator[_Plate]:
+    part = view.close_up
+    most = _OVERLAY_BYTES if part is None else _OVERLAY_BYTES // 2
+    stack = (
+        f" Maximum projections of {view.image.sizes['z']} planes; where cells lie above each "
+        "other, the upper one is outlined."
+        if view.is_stack
+        else ""
     )
-
-
-def _plates(run: RunContents, image: StoredImage, names: Mapping[str, str]) -> Iterator[_Plate]:
-    cells = run.table("cell_summary")
-    planes = {role: image.projection(name) for role, name in names.items()}
-    labels = {role: _seen(image, role, planes[role]) for role in names}
-    rois = _seen(image, "rois", planes["cell"])
-    stack = " Maximum projections." if image.sizes.get("z", 1) > 1 else ""
-    yield _overlays(planes, labels, rois, names, image, stack)
-    stability = run.table("stability")
-    if len(stability):
-        yield _Plate(
-            "Positives against the threshold.",
-            "How many cells would be positive at other thresholds; the circle is the one in "
-            "force. Where the line is flat, the number does not hang on it.",
-            to_picture(stability_figure(stability), "Positive cells against the threshold"),
-        )
-    for role, name in names.items():
-        if role != "cell":
-            yield from _galleries(cells, role, name, planes, labels)
-
-
-def _seen(image: StoredImage, name: str, like: NDArray[Any]) -> NDArray[Any]:
-    found = image.label_projection(name)
-    return np.zeros(like.shape, np.uint8) if found is None else found
-
-
-def _overlays(
-    planes: Mapping[str, NDArray[Any]],
-    labels: Mapping[str, NDArray[Any]],
-    rois: NDArray[Any],
-    names: Mapping[str, str],
-    image: StoredImage,
-    stack: str,
-) -> _Plate:
-    whole = bool((rois == rois.flat[0]).all())
-    drawn: list[tuple[NDArray[Any], str]] = [] if whole else [(rois, REGION)]
-    panels = [(names["cell"], planes["cell"], [*drawn, (labels["cell"], NEGATIVE)])]
-    for role, name in names.items():
-        if role == "cell":
-            continue
-        positive = _seen(image, f"{role}_positive_cells", planes[role])
-        layers = [(labels["cell"], NEGATIVE), (labels[role], MARKER), (positive, POSITIVE)]
-        panels.append((name, planes[role], [*drawn, *layers]))
-    figure = overlay_figure(panels, image.pixel_um)
-    caption = (
-        "Cells outlined in blue, positive ones in orange, marker objects in pink"
-        + (", regions in yellow." if drawn else ".")
-        + " Contrast is stretched for looking, not for measuring."
+    said = (
+        " Contrast is stretched for looking (0.5th to 99.7th percentile), not for measuring."
         + stack
     )
-    return _Plate("What was found.", caption, to_picture(figure, "Outlines on every channel"))
-
-
-def _galleries(
-    cells: pd.DataFrame,
-    role: str,
-    name: str,
-    planes: Mapping[str, NDArray[Any]],
-    labels: Mapping[str, NDArray[Any]],
-) -> Iterator[_Plate]:
-    if not len(cells):
-        return
-    margin = cells[f"{role}_margin"].to_numpy(float)  # the score over its threshold
-    positive = cells[f"{role}_positive"].to_numpy(bool)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = np.abs(np.log2(margin))
-    kinds = {
-        "Clearly positive": (positive, -margin),
-        "Borderline": (distance < _BORDERLINE, distance),
-        "Clearly negative": (~positive, margin),
-    }
-    for title, (chosen, rank) in kinds.items():
-        ordered = cells[chosen].assign(rank=rank[chosen]).sort_values(["rank", "cell_label"])
-        if not len(ordered):
-            continue
-        figure = gallery_figure(
-            ordered, (planes["cell"], planes[role]), (labels["cell"], labels[role])
-        )
-        yield _Plate(
-            f"{title} for {name}.",
-            "Each cell by its label: the cell channel above, the marker below, the cell in "
-            "orange, marker objects in pink.",
-            to_picture(figure, f"{title} cells for {name}"),
-        )
-
-
-def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, DataTable]]:
-    overview = run.table("roi_coloc_overview")
-    wanted = ["roi_id", "roi_name", "n_cells", "n_cells_counted"]
-    for role in names:
-        if role != "cell":
-            wanted += [f"n_{role}_positive_cells", f"{role}_positive_fraction"]
-            wanted += [f"n_{role}_objects"]
-    wanted += ["drawn_roi_area_um2", "roi_volume_um3"]
-    wanted += [f"{role}_occupancy_coverage_2d_percent" for role in names]
-    yield "Regions", data_table(overview, wanted, file="tables/roi_coloc_overview.csv")
-    phenotypes = run.table("phenotypes")
-    if len(phenotypes):
-        combined = ("roi_id", "phenotype", "observed", "expected", "expected_naive", "ratio",
-                   "p_value", "p_fdr", "n_cells", "reason")  # fmt: skip
-        title = "Combinations of markers, against chance within neighbourhoods of cells"
-        yield title, data_table(phenotypes, combined, file="tables/phenotypes.csv")
-    for role in names:
-        table = run.table(f"segmentation_{role}")
-        columns = tuple(c for c in table.columns if c not in {"note", "channel"})
-        yield (
-            f"How {names[role]} was segmented",
-            data_table(table, columns, file=f"tables/segmentation_{role}.csv"),
-        )
-        changes = run.table(f"label_changes_{role}")
-        if len(changes):
-            yield (
-                f"Hand edits of {names[role]}",
-                data_table(
-                    changes, tuple(changes.columns), file=f"tables/label_changes_{role}.csv"
-                ),
-            )
-    cells = run.table("cell_summary")
-    shown = ["roi_id", "cell_label", "cell_voxels", "centroid_y_um", "centroid_x_um",
-               "cell_mean_intensity", "touches_roi_border"]  # fmt: skip
-    for role in names:
-        if role != "cell":
-            shown += [f"{role}_positive", f"{role}_score", f"{role}_margin"]
-    if len(cells):
-        yield "Cells", data_table(cells.head(100), shown, file="tables/cell_summary.csv")
-
-
-def _methods(run: RunContents, markers: Mapping[str, str]) -> MethodsText:
-    text = MethodsText()
-    version = run.record.get("versions", {}).get("aequorea", "")
-    text.say(f"Images were analysed with aequorea {version}")
-    for role in ("cell", *markers):
-        name = "Cells" if role == "cell" else f"Objects of {markers[role]}"
-        if run.parameter(f"{role}.labels") is not None:
-            text.say(f"{name} were given as a label image")
-            continue
-        method = str(run.parameter(f"{role}.method"))
-        how, paper = _METHODS.get(method, (f"the method {method}", None))
-        text.say(f"{name} were found by {how}", *([paper] if paper else []))
-        if run.parameter(f"{role}.edited") is not None:
-            text.say(f"{name} were then corrected by hand")
-    text.say(
-        "A cell belongs to the region that holds most of it, and only what lies inside was "
-        f"measured; cells of fewer than {run.parameter('min_cell_px')} pixels were dropped"
+    calibrated = all(view.image.pixel_um)
+    bar = "" if calibrated else " There is no scale bar, as the pixel size is unknown."
+    numbers = " The white frame is enlarged below."
+    if part is None:
+        numbers = " Numbers are cell labels." if len(view.cells) <= MOST_NUMBERS else ""
+    yield plates.draw(
+        overlay_figure(view),
+        "What was found.",
+        "Outlines of cells on every channel." + numbers + said + bar,
+        "Outlines of cells and marker objects on every channel",
+        dpi=PIXELS_DPI,
+        most=most,
     )
-    for role, name in markers.items():
-        rule = _rule(run, role).removeprefix("rule: ")
-        text.say(f"A cell counts as positive for {name} if {rule}")
-    kind = str(run.parameter("counting.counting"))
-    if kind != "all":
-        paper = {"frame": "gundersen1977", "disector": "sterio1984",
-                 "abercrombie": "abercrombie1946"}[kind]  # fmt: skip
-        text.say(f"Cells were counted without bias at edges by the rule '{kind}'", paper)
-    tested = run.table("phenotypes")
-    if len(tested) and tested["p_value"].notna().any():
-        hypothesis = next(h for h in tested["hypothesis"] if isinstance(h, str) and h)
-        text.say(
-            f"Combinations of markers were compared with chance; null hypothesis: "
-            f"{hypothesis.rstrip('.')}",
-            "clifford1989",
-            "mrkvicka2021",
+    if part is not None:
+        yield plates.draw(
+            overlay_figure(view, part),
+            "Close-up.",
+            "The part with most cells, at full resolution. Numbers are cell labels, where there "
+            "is room.",
+            "Close-up of outlines on every channel",
+            dpi=PIXELS_DPI,
+            most=most,
         )
-    text.say("Cells of one image are no independent replicates: conditions are compared by animal")
-    return text
 
 
-def _parameters(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    sources = record.get("parameter_sources", {})
+def _stability(run: RunContents, markers: Mapping[str, str], plates: _Plates) -> _Plate | None:
+    table = run.table("stability")
+    shown = {r: n for r, n in markers.items() if (table["marker"] == n).any()} if len(table) else {}
+    if not shown or not len(run.table("cell_summary")):
+        return None
+    curves = [table[table["marker"] == name] for name in shown.values()]
+    least = sorted({int(run.parameter(f"{r}.min_overlap_px")) for r in shown
+                    if run.parameter(f"{r}.rule") in OVERLAP_RULES})  # fmt: skip
+    kept = (
+        f" The fraction is varied; the {' or '.join(map(str, least))} pixels stay required, so the "
+        "curve is flat where they decide."
+        if any(least)
+        else ""
+    )
+    all_cells = " All cells found are in it." if _counts(run)[0] != "all" else ""
+    return plates.draw(
+        stability_figure(curves, THRESHOLDS, list(shown.values())),
+        "Positives against the threshold.",
+        "How many cells of all regions would be positive at other thresholds; dashed, the one in "
+        "force. Where the curve is flat, the number does not hang on the threshold; where it is "
+        f"steep, report the curve, not the number.{kept}{all_cells}",
+        "Positive cells against the threshold",
+        dpi=DPI,
+        most=200_000,
+    )
+
+
+def _galleries(view: FieldView, run: RunContents, role: str, plates: _Plates) -> _Galleries:
+    """Positive, borderline and negative cells of one marker, up to twelve of each."""
+    name, cells = view.names[role], view.cells
+    rule = str(run.parameter(f"{role}.rule"))
+    shown: list[_Plate] = []
+    missing: list[str] = []
+    side = max(16, 2 * math.ceil(1.1 * view.diameter_px(0.9)))
+    for kind, (chosen, how) in _groups(cells, role, rule).items():
+        if not len(chosen):
+            missing.append(f"{kind}: none")
+            continue
+        if plates.n_bytes > _ALL_BYTES:
+            plates.left_out.append(f"{kind.lower()} cells of {name}")
+            continue
+        drawn = chosen.head(GALLERY)
+        shown.append(
+            plates.draw(
+                gallery_figure(view, role, drawn, side=side),
+                f"{kind}.",
+                how,
+                f"{kind} cells for {name}",
+                dpi=PIXELS_DPI,
+                most=(_ALL_BYTES - _OVERLAY_BYTES) // 5,
+            )
+        )
+    return _Galleries(name, THRESHOLDS.get(rule, "score"), shown, missing)
+
+
+def _groups(cells: pd.DataFrame, role: str, rule: str) -> dict[str, tuple[pd.DataFrame, str]]:
+    """Cells of the galleries in the order they are shown, and how they were chosen."""
+    positive = flags(cells[f"{role}_positive"])
+    margin = cells[f"{role}_margin"].to_numpy(np.float64)
+    score = scores_of(cells, role)
+    rank = np.where(np.isfinite(margin), margin, score)
+    ordered = cells.assign(_rank=rank).sort_values(
+        ["_rank", "cell_label"], ascending=[False, True], kind="stable"
+    )
+    plus = ordered[flags(ordered[f"{role}_positive"])]
+    minus = ordered[~flags(ordered[f"{role}_positive"])].iloc[::-1]
+    far = distances(cells, role)
+    near = cells.assign(_far=far)[far < _BORDERLINE_OCTAVES]
+    near = near.sort_values(["_far", "cell_label"]).head(GALLERY)
+    near = near.sort_values([f"{role}_margin", "cell_label"], ascending=[False, True])
+    n = int((far < _BORDERLINE_OCTAVES).sum())
+    return {
+        "Positive": (_spread(plus), _told(int(positive.sum()), "the largest margin")),
+        "Borderline": (
+            near,
+            _told_near(len(near), n, by_factor=rule not in _NO_FACTOR),
+        ),
+        "Negative": (_spread(minus), _told(int((~positive).sum()), "the smallest margin")),
+    }
+
+
+def _spread(cells: pd.DataFrame) -> pd.DataFrame:
+    """Twelve of all, evenly from the first to the last."""
+    if len(cells) <= GALLERY:
+        return cells
+    return cells.iloc[np.linspace(0, len(cells) - 1, GALLERY).round().astype(int)]
+
+
+def _told(n: int, first: str) -> str:
+    if n <= GALLERY:
+        return f"All {n}, {first} first." if n > 1 else "The only one."
+    return f"{GALLERY} of {number(n)}, evenly spaced in the order of their margin, {first} first."
+
+
+def _told_near(shown: int, n: int, *, by_factor: bool) -> str:
+    within = f"within a factor of {2**_BORDERLINE_OCTAVES:g} of the threshold"
+    if n <= shown:
+        how = f"All {within}" if by_factor else "All that are near the threshold"
+    elif by_factor:
+        how = f"The {shown} nearest to the threshold, of {number(n)} {within}"
+    else:
+        how = f"The {shown} nearest to the threshold"
+    return f"{how}; the largest margin first. From 1× on they are positive."
+
+
+def _nulls(table: pd.DataFrame) -> list[str]:
+    """The null hypotheses of the tests in words, with their unit of inference."""
+    if not len(table):
+        return []
+    tested: Any = table[table["p_value"].notna()]
+    facts = tested[["hypothesis", "alternative", "unit"]].drop_duplicates()
     return [
-        (key, "not given" if value is None else _shown(value), str(sources.get(key, "")))
-        for key, value in record["parameters"].items()
+        f"Null hypothesis: {str(f.hypothesis).rstrip('.')} ({f.alternative} test). Unit of "
+        f"inference: {f.unit}."
+        for f in facts.itertuples(index=False)
     ]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

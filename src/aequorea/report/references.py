@@ -127,6 +127,21 @@ REFERENCES = {
         "immersion simulations. IEEE Trans Pattern Anal Mach Intell 13:583–598.",
         "10.1109/34.87344",
     ),
+    "najman1996": Reference(
+        "Najman L, Schmitt M (1996). Geodesic saliency of watershed contours and hierarchical "
+        "segmentation. IEEE Trans Pattern Anal Mach Intell 18:1163–1173.",
+        "10.1109/34.546254",
+    ),
+    "lindeberg1998": Reference(
+        "Lindeberg T (1998). Feature detection with automatic scale selection. "
+        "Int J Comput Vis 30:79–116.",
+        "10.1023/A:1008045108935",
+    ),
+    "legland2007": Reference(
+        "Legland D, Kiêu K, Devaux MF (2007). Computation of Minkowski measures on 2D and 3D "
+        "binary images. Image Anal Stereol 26:83–92.",
+        "10.5566/ias.v26.p83-92",
+    ),
     "stringer2021": Reference(
         "Stringer C, Wang T, Michaelos M, Pachitariu M (2021). Cellpose: a generalist algorithm "
         "for cellular segmentation. Nat Methods 18:100–106.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from aequorea.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -46,6 +46,39 @@ class RunContents:
     def parameter(self, key: str) -> Any:
         """The value in force of a parameter, by dotted key; ``None`` where there is none."""
         return self.record["parameters"].get(key)
+
+    @property
+    def title(self) -> str:
+        """The names of the images."""
+        inputs = self.record["inputs"].items()
+        return " and ".join(Path(f["path"]).name for r, f in inputs if r.startswith("image"))
+
+    @property
+    def version(self) -> str:
+        """Of aequorea."""
+        return str(self.record.get("versions", {}).get("aequorea", "of unknown version"))
+
+    @property
+    def analysed(self) -> str:
+        """When, and with what."""
+        started = str(self.record.get("timings", {}).get("started", "")).replace("T", " ")
+        return f"{started.removesuffix('+00:00')} UTC with aequorea {self.version}"
+
+    def parameter_rows(self) -> list[tuple[str, str, str]]:
+        """Every parameter: key, value, where it came from."""
+        sources = self.record.get("parameter_sources", {})
+        return [
+            (key, _shown(value), str(sources.get(key, "")))
+            for key, value in self.record["parameters"].items()
+        ]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def open_contents(run_dir: Path, *, needs: str = "pixel") -> RunContents:
@@ -114,6 +147,15 @@ class StoredImage:
     def pixel_um(self) -> tuple[float | None, float | None]:
         """Distance between pixels along y and x."""
         return self.spacing_um["y"], self.spacing_um["x"]
+
+    @property
+    def calibration(self) -> str:
+        """The distance between pixels in words."""
+        known = [f"{a} {s:.4g} µm" for a, s in self.spacing_um.items() if s is not None]
+        unknown = [a for a, s in self.spacing_um.items() if s is None]
+        if not known:
+            return "not given by the file; lengths are in pixels"
+        return ", ".join(known) + (f"; not given along {', '.join(unknown)}" if unknown else "")
 
     @property
     def is_integer(self) -> bool:
