@@ -1,13 +1,13 @@
 """A run whose network's output is kept: refined in another process without a forward pass."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.conftest import skip_or_fail
 
 import aequorea
 from aequorea.io import read_labels
@@ -34,9 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWar
 @pytest.fixture(scope="module")
 def cellpose():
     if importlib.util.find_spec("cellpose") is None:
-        if "cellpose" in os.environ.get("AEQUOREA_REQUIRE", "").split(","):
-            pytest.fail("Cellpose is not installed, and AEQUOREA_REQUIRE asks for it")
-        pytest.skip("Cellpose is not installed")
+        skip_or_fail("cellpose", "Cellpose is not installed")
 
 
 @pytest.mark.usefixtures("cellpose")
