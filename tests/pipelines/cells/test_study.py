@@ -10,7 +10,8 @@ from aequorea.pipelines.cells.study import count_study
 
 
 @pytest.fixture
-def study(image_path, tmp_path):
+def study(image_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # results go to the working directory, each test has its own
     rows = ["file,sample,animal,condition"]
     for k, (animal, condition) in enumerate([("m1", "sham"), ("m2", "sham"), ("m3", "tac")]):
         shutil.copy(image_path, tmp_path / f"image{k}.ome.tif")
