@@ -14,7 +14,9 @@ _HOMES = {
         "make_sample_data_3d",
         "spots",
     ),
+    "confocal": ("ConfocalStack", "PunctaLaw", "SimulatedPuncta", "simulated_confocal"),
     "nuclei": ("simulated_markers", "simulated_nuclei"),
+    "puncta": ("render_puncta",),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 
