@@ -5,7 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"prefilters": ("apply_prefilters", "gaussian", "median", "negative_log")}
+_HOMES = {
+    "binning": ("bins_for", "mean_of_bins", "unbinned_labels"),
+    "hot_pixels": ("repair_hot_pixels",),
+    "prefilters": ("apply_prefilters", "gaussian", "median", "negative_log"),
+}
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME)

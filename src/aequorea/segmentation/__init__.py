@@ -7,6 +7,13 @@ from typing import Any
 
 _HOMES = {
     "backends": ("Backend", "backend", "backend_names"),
+    "compartments": (
+        "cell_of_each_nucleus",
+        "cytosol_of",
+        "membrane_of",
+        "segment_bodies",
+        "segment_nuclei",
+    ),
     "edits": ("label_changes",),
     "matching": ("Matching", "match_labels"),
     "parameters": ("SegmentationParameters",),
