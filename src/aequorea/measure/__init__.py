@@ -30,6 +30,7 @@ _HOMES = {
         "call_positive",
         "positivity_curve",
     ),
+    "quality": ("StackQuality", "axial_scale", "stack_quality"),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 

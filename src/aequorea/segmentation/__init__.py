@@ -18,6 +18,7 @@ _HOMES = {
     "matching": ("Matching", "match_labels"),
     "parameters": ("SegmentationParameters",),
     "postfilters": ("apply_postfilters",),
+    "recipes": ("ThreeCams", "three_cams_bodies", "three_cams_labels", "three_cams_puncta"),
     "result": ("Response", "Segmentation"),
     "scale": ("estimate_diameter_px",),
     "segmenting": ("segment",),
