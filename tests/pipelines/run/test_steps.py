@@ -323,3 +323,16 @@ def test_check_target_accepts_new_and_empty_directories(tmp_path):
     check_target(tmp_path, workflow="test")
     check_target(tmp_path / "new", workflow="test")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_paused_run_keeps_what_came_after(run):
+    steps = [
+        one_step(name="early", outputs=("tables/a.csv",)),
+        one_step(writes("tables/b.csv"), name="late", outputs=("tables/b.csv",), needs=("early",)),
+    ]
+    paused = run(*steps, until="early")
+    assert (paused.executed, paused.record["state"]) == (("early",), "paused")
+    assert run(*steps).executed == ("late",)
+    again = run(*steps, until="early")
+    assert (again.executed, again.skipped) == ((), ("early",))
+    assert run(*steps).skipped == ("early", "late")

@@ -14,7 +14,7 @@ import pytest
 
 from aequorea.errors import FileMissingError, InputError, OutputError, RunError
 from aequorea.pipelines.run import verify
-from aequorea.pipelines.study import Sample, Study, load_study, run_study, unblind
+from aequorea.pipelines.study import FirstPass, Sample, Study, load_study, run_study, unblind
 from aequorea.pipelines.study.batch import _record_hash
 from aequorea.pipelines.study.state import read_state
 
@@ -418,3 +418,21 @@ def test_summaries_that_fail_leave_the_samples(run, folder):
     with pytest.raises(RunError, match="step 'bad' failed: no animals"):
         run(summaries=broken)
     assert run().executed == ()
+
+
+def test_a_first_pass_sees_all_samples_before_any_is_finished(run, letters, folder):
+    (folder / "b.txt").write_text("bad")
+    study = load_study(folder / "study.toml")
+    seen = []
+
+    def then(run_dirs):
+        seen.extend(d.name for d in run_dirs)
+        lengths = [int(pd.read_parquet(d / "tables/cells.parquet")["total"][0]) for d in run_dirs]
+        assert lengths == [3, 4, 0]
+        return partial(letters.run_one, study=study)
+
+    first = FirstPass(run_one=partial(letters.run_one, study=study), then=then)
+    result = run(first=first)
+    assert seen == ["A", "C", "N"]
+    assert result.done == ("A", "C", "N")
+    assert "is bad" in result.failed["B"]

@@ -170,6 +170,7 @@ def run_steps(
     execution: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
+    until: str | None = None,
 ) -> RunResult:
     """Run a workflow into a directory, or finish or refresh the run that is there.
 
@@ -189,6 +190,8 @@ def run_steps(
     notes : sequence of str
         Warnings from before the run, such as from opening its inputs.
     progress : Progress, optional
+    until : str, optional
+        Last step to run now; the record then says ``paused``, and later steps stay as they are.
 
     Returns
     -------
@@ -238,7 +241,7 @@ def run_steps(
                 "steps_s": earlier.get("timings", {}).get("steps_s", {}),
             },
         }
-        return _Execution(directory, record, progress or Quiet()).run(steps)
+        return _Execution(directory, record, progress or Quiet()).run(steps, until)
 
 
 def rerun_step(
@@ -286,10 +289,10 @@ class _Execution:
         self._record = record
         self._progress = progress
 
-    def run(self, steps: Sequence[Step]) -> RunResult:
+    def run(self, steps: Sequence[Step], until: str | None = None) -> RunResult:
         executed, skipped = [], []
         self._save()
-        for step in steps:
+        for step in steps[: _number_up_to(steps, until)]:
             self._progress.begin(step.name)
             key = self._key(step)
             if self._is_current(step, key):
@@ -300,7 +303,7 @@ class _Execution:
                 self._execute(step, key, steps)
             executed.append(step.name)
             self._progress.end("done")
-        self._record["state"] = "done"
+        self._record["state"] = "done" if until is None else "paused"
         self._record["timings"]["finished"] = _now()
         self._save()
         (self._directory.path / LOG).unlink(missing_ok=True)
@@ -421,6 +424,10 @@ class _Execution:
         found = [w for s in self._record["steps"].values() for w in s.get("warnings", [])]
         self._record["warnings"] = list(dict.fromkeys([*self._record["notes"], *found]))
         self._directory.write_record(self._record)
+
+
+def _number_up_to(steps: Sequence[Step], until: str | None) -> int:
+    return len(steps) if until is None else [s.name for s in steps].index(until) + 1
 
 
 def _check_plan(steps: Sequence[Step], inputs: Mapping[str, Path]) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aequorea.pipelines.study.batch import StudyResult, run_study, unblind
+    from aequorea.pipelines.study.batch import FirstPass, StudyResult, run_study, unblind
     from aequorea.pipelines.study.comparison import (
         ComparisonParameters,
         compare_conditions,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aequorea.pipelines.study.sample import Sample
 
 _HOMES = {
-    "batch": ("StudyResult", "run_study", "unblind"),
+    "batch": ("FirstPass", "StudyResult", "run_study", "unblind"),
     "comparison": ("ComparisonParameters", "compare_conditions", "comparison_step"),
     "controls": ("ControlParameters", "control_tables", "controls_step"),
     "definition": ("Study", "load_study"),
@@ -31,6 +31,7 @@ _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for na
 __all__ = [
     "ComparisonParameters",
     "ControlParameters",
+    "FirstPass",
     "Sample",
     "Study",
     "StudyResult",

@@ -99,6 +99,24 @@ class StudyResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FirstPass:
+    """A first part of the workflow on every sample, and what follows from all of them.
+
+    Attributes
+    ----------
+    run_one : callable
+        As that of :func:`run_study`; a sample that fails here is tried again, and told, in the
+        second pass.
+    then : callable
+        Takes the run directories of the samples that got through, gives the ``run_one`` of the
+        second pass.
+    """
+
+    run_one: RunOne
+    then: Callable[[tuple[Path, ...]], RunOne]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Task:
     sample: Sample
     out: Path
@@ -124,6 +142,7 @@ def run_study(
     workflow: str | None = None,
     shared_parameters: Effective[Any] | None = None,
     summaries: Summaries | None = None,
+    first: FirstPass | None = None,
     workers: int = 1,
     blind: bool = False,
     progress: Progress | None = None,
@@ -146,6 +165,8 @@ def run_study(
     summaries : callable, optional
         Takes the names of the tables of all samples, gives steps that read them, such as a
         comparison or a page; they need the step ``"tables"``.
+    first : FirstPass, optional
+        What has to be known of all samples before any of them can be finished.
     workers : int, default 1
         Samples at a time, each in a process of its own; changes no result.
     blind : bool, default False
@@ -181,7 +202,7 @@ def run_study(
         blind=blind,
     )
     reporter = progress or Quiet()
-    outcomes = batch.run(run_one, workers=workers, progress=reporter)
+    outcomes = batch.run(run_one, first, workers=workers, progress=reporter)
     return batch.summarise(outcomes, summaries, shared_parameters, reporter)
 
 
@@ -244,7 +265,9 @@ class _Batch:
     workflow: str
     blind: bool
 
-    def run(self, run_one: RunOne, *, workers: int, progress: Progress) -> dict[str, _Outcome]:
+    def run(
+        self, run_one: RunOne, first: FirstPass | None, *, workers: int, progress: Progress
+    ) -> dict[str, _Outcome]:
         """Every sample once; the state on disk follows."""
         tasks = self._tasks()
         with claim(self.out, workflow=study_workflow(self.workflow)) as held:
@@ -253,6 +276,8 @@ class _Batch:
             self._begin(held)
             state = self._first_state(tasks, earlier)
             write_state(held, state)
+            if first is not None:
+                run_one = self._after_first(first, tasks, workers, progress)
             outcomes: dict[str, _Outcome] = {}
             progress.begin("samples")
             try:
@@ -270,6 +295,19 @@ class _Batch:
                 raise
             progress.end("done")
         return outcomes
+
+    @staticmethod
+    def _after_first(
+        first: FirstPass, tasks: Sequence[_Task], workers: int, progress: Progress
+    ) -> RunOne:
+        progress.begin("first pass")
+        through = []
+        for index, outcome in _each(partial(_attempt, first.run_one), tasks, workers):
+            if outcome.tables is not None:
+                through.append(index)
+            progress.advance(index + 1, len(tasks))
+        progress.end("done")
+        return first.then(tuple(tasks[k].out for k in sorted(through)))
 
     def summarise(
         self,
