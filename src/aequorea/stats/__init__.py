@@ -6,6 +6,16 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "bands": ("SimultaneousBand", "simultaneous_band"),
+    "distributions": (
+        "AnimalDistribution",
+        "ConditionDistribution",
+        "DistributionComparison",
+        "DistributionDifference",
+        "compare_distributions",
+    ),
+    "ecdf": ("CellCurves", "ecdf_on_grid", "half_distance"),
+    "effect_size": ("EffectSize", "detectable_difference", "hedges_g", "ratio_of_means"),
     "fdr": ("false_discovery_rate",),
     "fractions": (
         "ConditionFraction",
@@ -13,6 +23,8 @@ _HOMES = {
         "FractionDifference",
         "compare_fractions",
     ),
+    "means": ("ConditionMean", "MeanComparison", "MeanDifference", "compare_means"),
+    "per_animal": ("AnimalMean",),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
 from aequorea.errors import AxisMismatchError, InputError
+from aequorea.stats.animals import (
+    IMAGES_AS_ASKED,
+    NO_ANIMALS,
+    Unit,
+    check_choices,
+    check_confidence,
+    couples_of,
+    lopsided,
+    names_of,
+)
 from aequorea.stats.beta_binomial import BetaBinomialPair
 from aequorea.stats.fdr import false_discovery_rate
 
@@ -22,14 +31,7 @@ __all__ = ["ConditionFraction", "FractionComparison", "FractionDifference", "com
 FloatArray = npt.NDArray[np.float64]
 Method = Literal["animal-mean", "beta-binomial"]
 Transform = Literal["none", "arcsine", "logit"]
-Unit = Literal["animal", "image"]
 
-NO_ANIMALS = (
-    "no animal column: cells and images of one animal are not independent replicates; "
-    "say which animal each image is from"
-)
-#: Below this many animals in the smaller of two unequal groups the level is not sure (see Notes).
-_FEW = 6
 _TINY = 1e-12
 
 
@@ -217,16 +219,13 @@ def compare_fractions(
     """
     _check_options(method, transform, confidence, unit)
     x, n = _counts(positive, total)
-    groups = _names(condition, len(x), "condition")
-    owners = None if animal is None else _names(animal, len(x), "animal")
+    groups = names_of(condition, len(x), "condition")
+    owners = None if animal is None else names_of(animal, len(x), "animal")
     order = list(dict.fromkeys(groups))
-    if reference is not None and reference not in order:
-        raise InputError(
-            f"reference: expected one of {order}, found {reference!r}; name a condition"
-        )
+    couples = couples_of(order, reference)
     warnings: list[str] = []
     if unit == "image":
-        warnings.append("each image counts as an independent replicate, as asked for")
+        warnings.append(IMAGES_AS_ASKED)
         if owners is not None and len(set(owners)) < len(owners):
             warnings[0] += f", though {len(owners)} images come from {len(set(owners))} animals"
         owners = list(range(len(x)))
@@ -234,15 +233,6 @@ def compare_fractions(
     words = f"{unit} (fractions of its cells)" if owners is not None else "none"
     plan = _Plan(method, transform, confidence, paired, unit, words)
 
-    head = [reference] if reference is not None else order
-    couples = [
-        (a, b)
-        for a, b in (
-            itertools.combinations(order, 2)
-            if reference is None
-            else ((head[0], b) for b in order if b != reference)
-        )
-    ]
     if owners is None:
         warnings.append(NO_ANIMALS)
         pairs = [
@@ -250,7 +240,7 @@ def compare_fractions(
         ]
     else:
         pairs = [_compare(a, units[a], b, units[b], plan) for a, b in couples]
-        warnings += [_lopsided(pair, plan) for pair in pairs if _is_lopsided(pair)]
+        warnings += [told for pair in pairs if (told := _lopsided(pair, plan))]
     corrected = false_discovery_rate([pair.p_value for pair in pairs])
     return FractionComparison(
         conditions=tuple(_described(c, units[c], plan, owners is not None) for c in order),
@@ -300,15 +290,9 @@ class _Units:
 
 
 def _check_options(method: str, transform: str, confidence: float, unit: str) -> None:
-    for name, value, allowed in (
-        ("method", method, get_args(Method)),
-        ("transform", transform, get_args(Transform)),
-        ("unit", unit, get_args(Unit)),
-    ):
-        if value not in allowed:
-            raise InputError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: expected a number between 0 and 1, found {confidence}")
+    check_choices((("method", method, Method), ("transform", transform, Transform)))
+    check_choices((("unit", unit, Unit),))
+    check_confidence(confidence)
     if method == "beta-binomial" and transform != "none":
         raise InputError(
             f"transform: the beta-binomial takes counts as they are, found {transform!r}; "
@@ -337,18 +321,6 @@ def _counts(positive: npt.ArrayLike, total: npt.ArrayLike) -> tuple[FloatArray, 
             f"{x[k]:g} of {n[k]:g} in row {k}; give counts, not fractions"
         )
     return x, n
-
-
-def _names(values: Any, n: int, name: str) -> list[Any]:
-    names = list(values)
-    if len(names) != n:
-        raise AxisMismatchError(
-            f"{name}: expected {n} values, found {len(names)}; give one per image"
-        )
-    for k, value in enumerate(names):
-        if value is None or value != value or value == "":
-            raise InputError(f"{name}: expected a name, found {value!r} in row {k}; fill it in")
-    return names
 
 
 def _sum_units(
@@ -438,16 +410,11 @@ def _compare(a: Any, of_a: _Units, b: Any, of_b: _Units, plan: _Plan) -> Fractio
     return _by_t(row, *values, plan)
 
 
-def _is_lopsided(pair: FractionDifference) -> bool:
-    few, many = sorted((pair.n_reference, pair.n_condition))
-    return bool(np.isfinite(pair.p_value)) and few < _FEW and many >= 1.5 * few
-
-
-def _lopsided(pair: FractionDifference, plan: _Plan) -> str:
-    return (
-        f"{pair.n_reference} {plan.unit}s in {pair.reference}, {pair.n_condition} in "
-        f"{pair.condition}: if the smaller group varies more, p is too small"
-    )
+def _lopsided(pair: FractionDifference, plan: _Plan) -> str | None:
+    if not np.isfinite(pair.p_value):
+        return None
+    sizes = pair.reference, pair.n_reference, pair.condition, pair.n_condition
+    return lopsided(*sizes, plan.unit)
 
 
 def _method_in_words(plan: _Plan, paired: bool) -> str:
