@@ -33,7 +33,7 @@ from aequorea.spatial.point_patterns import (
     ripley_k,
 )
 from aequorea.spatial.randomness import csr_test
-from aequorea.spatial.set_covariance import set_covariance
+from aequorea.spatial.window import set_covariance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

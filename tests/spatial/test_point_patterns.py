@@ -21,7 +21,7 @@ from aequorea.spatial.point_patterns import (
     pair_correlation,
     ripley_k,
 )
-from aequorea.spatial.set_covariance import set_covariance
+from aequorea.spatial.window import set_covariance
 
 SPACING = np.array([0.3, 0.1, 0.12])
 

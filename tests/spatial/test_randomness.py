@@ -7,7 +7,7 @@ from scipy import ndimage, stats
 from aequorea.errors import AxisMismatchError, InputError
 from aequorea.spatial.nulls import hard_core_points, random_points
 from aequorea.spatial.randomness import _held_against_chance, csr_test
-from aequorea.spatial.set_covariance import set_covariance
+from aequorea.spatial.window import set_covariance
 
 SPACING = np.array([0.3, 0.1, 0.1])
 

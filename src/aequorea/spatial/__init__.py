@@ -70,7 +70,7 @@ _HOMES = {
         "CsrTest",
         "csr_test",
     ),
-    "set_covariance": ("SetCovariance",),
+    "window": ("SetCovariance", "set_covariance"),
     "shells": (
         "DistanceDistribution",
         "ShellContents",

@@ -18,7 +18,7 @@ from aequorea.spatial.nulls import (
     random_points,
     whole_number,
 )
-from aequorea.spatial.set_covariance import SetCovariance, interpolate, with_plane
+from aequorea.spatial.window import SetCovariance, interpolate, with_plane
 
 __all__ = [
     "besag_l",
@@ -92,7 +92,7 @@ def ripley_k(
     Examples
     --------
     >>> from aequorea.spatial.nulls import random_points
-    >>> from aequorea.spatial.set_covariance import set_covariance
+    >>> from aequorea.spatial.window import set_covariance
     >>> mask, spacing = np.ones((20, 40, 40)), (0.2, 0.1, 0.1)
     >>> points = random_points(200, mask, spacing, 0, n_simulations=50)
     >>> k = ripley_k(points, [0.5, 1.0], set_covariance(mask, spacing)).mean(axis=0)
@@ -186,7 +186,7 @@ def pair_correlation(
 
     Examples
     --------
-    >>> from aequorea.spatial.set_covariance import set_covariance
+    >>> from aequorea.spatial.window import set_covariance
     >>> line = np.column_stack([np.full(50, 0.5), np.arange(50) + 0.5])
     >>> shared = set_covariance(np.ones((2, 52)), (1.0, 1.0))
     >>> g = pair_correlation(line, [0.5, 1.0], shared, bandwidth_um=0.2)
@@ -243,7 +243,7 @@ def labelled_k(
 
     Examples
     --------
-    >>> from aequorea.spatial.set_covariance import set_covariance
+    >>> from aequorea.spatial.window import set_covariance
     >>> points, types = [[1.0, 1], [1, 2], [5, 5], [7, 7]], ["a", "b", "a", "b"]
     >>> shared = set_covariance(np.ones((9, 9)), (1.0, 1.0))
     >>> labelled_k(points, types, [1.5], shared, pair=("a", "b")).round(1)

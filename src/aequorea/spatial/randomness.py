@@ -26,7 +26,7 @@ from aequorea.spatial.point_patterns import (
     nearest_neighbour_distances,
     ripley_k,
 )
-from aequorea.spatial.set_covariance import SetCovariance, set_covariance
+from aequorea.spatial.window import SetCovariance, set_covariance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
