@@ -86,6 +86,7 @@ _HOMES = {
         "create_roi_drawing_viewer",
         "create_single_channel_roi_drawing_viewer",
         "extract_label_masks_from_viewer",
+        "extract_labels_from_viewer",
         "extract_single_channel_masks_from_viewer",
         "show_analysis_results",
         "show_optional_region_segmentation",

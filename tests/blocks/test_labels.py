@@ -111,3 +111,14 @@ def test_what_does_not_fit_is_refused() -> None:
         label_blocks(image, prefilters=("gaussian",))
     with pytest.raises(InputError):
         label_blocks(np.zeros(4))
+
+
+def test_an_uncertain_size_is_noted_as_for_the_whole() -> None:
+    image = simulated_nuclei((360, 360), n=70, diameter_px=14, rng=0).image.astype(np.float32)
+    y, x = np.mgrid[:360, :360] / 360
+    for centre in (0.3, 0.7):
+        haze = np.exp(-((y - centre) ** 2 + (x - centre) ** 2) / 0.02)
+        image += np.float32(2 * image.max()) * haze.astype(np.float32)
+    assert "uncertain" in watershed_segmentation(image).notes[0]
+    assert_same(image, (70, 110))
+    assert_same(image, (70, 110), diameter_px=14.0)

@@ -8,7 +8,13 @@ import roifile
 import tifffile
 from skimage.draw import polygon2mask
 
-from aequorea.errors import AxisMismatchError, FileFormatError, FileMissingError, InputError
+from aequorea.errors import (
+    AequoreaWarning,
+    AxisMismatchError,
+    FileFormatError,
+    FileMissingError,
+    InputError,
+)
 from aequorea.io import read_regions
 from aequorea.io.regions import _even_odd
 
@@ -128,10 +134,21 @@ def test_a_set_keeps_its_order_and_later_ones_win(tmp_path):
         roi("RECT", 0, 0, 10, 10, name="nucleus"),
         roi("RECT", 5, 5, 20, 20, name="cell"),
     )
-    labels, names = read_regions(path, SHAPE)
+    with pytest.warns(AequoreaWarning, match="'cell' takes 25 px from 'nucleus'"):
+        labels, names = read_regions(path, SHAPE)
     assert names == ("nucleus", "cell")
     assert labels[0, 0] == 1
     assert labels[5, 5] == 2
+    assert np.bincount(labels.ravel()).tolist()[1:] == [100 - 25, 15 * 15]
+
+
+def test_overlaps_are_told_in_one_line_however_many(tmp_path):
+    rois = [roi("RECT", k, k, k + 10, k + 10, name=f"r{k}") for k in range(8)]
+    with pytest.warns(
+        AequoreaWarning, match=r"'r1' takes 81 px from 'r0'.*; \d+ more pairs"
+    ) as told:
+        read_regions(saved(tmp_path / "RoiSet.zip", *rois), SHAPE)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("kind", ["POINT", "LINE", "POLYLINE", "FREELINE", "ANGLE"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aequorea.errors import FileFormatError, FileMissingError, InputError, OutputError
 from aequorea.io import read_table, write_table
-from aequorea.io.tables import _exact_floats
+from aequorea.io.tables import _exact_floats, guarded, unguarded
 
 FRAME = pd.DataFrame(
     {
@@ -76,6 +76,37 @@ def test_tables_that_cannot_be_kept_are_refused(tmp_path, frame):
     with pytest.raises(InputError):
         write_table(frame, tmp_path / "a")
     assert not list(tmp_path.iterdir())
+
+
+FORMULAS = ["=HYPERLINK(1)", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "'=1", "''-", "-", "-5"]
+
+
+@pytest.mark.parametrize("dtype", [object, "str", "string", "category"])
+def test_no_text_of_a_csv_file_is_a_formula_and_none_is_lost(tmp_path, dtype):
+    texts = pd.Series([*FORMULAS, "plain", "'t Hooft", "a=b"]).astype(dtype)
+    frame = pd.DataFrame({"name": texts, "=n": np.arange(len(texts)) - 5.5})
+    parquet, csv = write_table(frame, tmp_path / "a")
+    raw = pd.read_csv(csv, dtype=str)
+    assert not any(v[0] in "=+-@\t\r" for v in [*raw.columns, *raw["name"]])
+    assert pd.read_parquet(parquet)["name"].tolist() == texts.tolist()
+    for path in (parquet, csv):
+        found = read_table(path)
+        assert found["name"].tolist() == texts.tolist()
+        assert found["=n"].tolist() == frame["=n"].tolist()
+    assert pd.read_csv(csv)["'=n"].tolist() == frame["=n"].tolist()
+
+
+def test_columns_of_several_types_keep_what_is_no_text(tmp_path):
+    frame = pd.DataFrame({"a": pd.Series([None, "=1", None], dtype=object), "b": [-1, -2, -3]})
+    _, csv = write_table(frame, tmp_path / "a")
+    assert csv.read_text() == "a,b\n,-1\n'=1,-2\n,-3\n"
+    assert read_table(csv)["a"].isna().tolist() == [True, False, True]
+
+
+@given(st.text(max_size=6))
+def test_texts_come_back(text):
+    assert unguarded(guarded(text)) == text
+    assert guarded(text)[:1] not in {"=", "+", "-", "@", "\t", "\r"}
 
 
 def test_bad_files(tmp_path):

@@ -150,3 +150,24 @@ def test_abercrombie_refuses(bad):
     n, section, height = bad
     with pytest.raises(InputError, match="above 0"):
         abercrombie(n, section_um=section, mean_height_um=height)
+
+
+@pytest.mark.parametrize("exclusion", EXCLUSIONS)
+def test_without_a_guard_the_edges_of_the_image_are_the_forbidden_line(exclusion):
+    labels = np.zeros((12, 12), int)
+    for k, (y, x) in enumerate([(0, 5), (10, 5), (5, 0), (5, 10), (5, 5)], start=1):
+        labels[y : y + 2, x : x + 2] = k
+    touches = {"top": 1, "bottom": 2, "left": 3, "right": 4}
+    dropped = {touches[side] for side in exclusion.split("-")}
+    counted = in_counting_frame(labels, guard_px=0, exclusion=exclusion)
+    assert counted.tolist() == [k not in dropped for k in range(1, 6)]
+
+
+def test_a_guard_may_differ_along_y_and_x():
+    labels = np.zeros((20, 20), int)
+    labels[3:6, 8:12] = 1
+    labels[8:12, 3:6] = 2
+    labels[8:12, 14:17] = 3
+    assert in_counting_frame(labels, guard_px=(1, 4)).tolist() == [True, False, True]
+    with pytest.raises(InputError, match="at least 0"):
+        in_counting_frame(labels, guard_px=(1, -1))

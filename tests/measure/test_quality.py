@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from aequorea.errors import InputError
 from aequorea.measure.quality import axial_scale, stack_quality
@@ -48,8 +49,8 @@ def test_saturated_voxels_are_counted(stack):
 def test_a_sample_that_moved_is_seen(stack):
     image = stack.images["nuclei"].astype(np.float32)
     rng = np.random.default_rng(0)
-    texture = rng.normal(size=image.shape[1:])
-    still = image + 40 * texture
+    texture = ndimage.gaussian_filter(rng.normal(size=image.shape[1:]), 2)
+    still = image + 60 * texture / texture.std()
     moved = still.copy()
     moved[10:] = np.roll(still[10:], 9, axis=2)
     assert stack_quality(still, spacing_um=SPACING).largest_step_um < 0.15

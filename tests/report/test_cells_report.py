@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -313,8 +314,14 @@ def test_positives_that_hang_on_the_threshold_are_told(make_run: MakeRun, plain:
 def test_the_intensity_rule_warns_of_a_threshold_that_finds_positives_anyway(
     make_run: MakeRun,
 ) -> None:
-    page = _page(make_run("bright", settings={"marker": {"rule": "intensity"}}))
+    run = make_run("bright", settings={"marker": {"rule": "intensity"}})
+    page = _page(run)
     assert "even where none is positive" in page.text
+    note = pd.read_parquet(run / "tables/positivity.parquet")["note"].iloc[0]
+    assert "Otsu on the logarithm" in note
+    assert f"GFP: {note}." in page.text
+    book = openpyxl.load_workbook(run / "results/cells.xlsx", read_only=True)
+    assert note in [row[-1] for row in book["positivity"].iter_rows(values_only=True)]
     assert "its mean intensity of GFP reaches a threshold" in page.text
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aequorea.errors import InputError
-from aequorea.segmentation import estimate_diameter_px
-from aequorea.segmentation.scale import object_scale
+from aequorea.segmentation import estimate_diameter_px, segment, watershed_segmentation
+from aequorea.segmentation.scale import object_scale, size_notes
 from aequorea.simulate import simulated_nuclei
 
 
@@ -88,3 +88,40 @@ def test_what_is_no_image_is_refused() -> None:
         estimate_diameter_px(np.zeros((5, 5)), spacing_um=(1.0,))
     with pytest.raises(InputError):
         estimate_diameter_px(np.zeros((5, 5)), spacing_um=(1.0, -1.0))
+
+
+def hazy(strength: float) -> np.ndarray:
+    """Many small nuclei and two hazes, each a quarter as wide as the image."""
+    side = 360
+    nuclei = simulated_nuclei((side, side), n=70, diameter_px=14, rng=0).image.astype(np.float32)
+    y, x = np.mgrid[:side, :side] / side
+    for centre in (0.3, 0.7):
+        far = (y - centre) ** 2 + (x - centre) ** 2
+        nuclei += np.float32(strength * nuclei.max()) * np.exp(-far / 0.02).astype(np.float32)
+    return nuclei
+
+
+def test_a_size_on_which_light_and_number_disagree_is_noted() -> None:
+    scale = object_scale(hazy(2.0))
+    assert scale.diameter_px > 50
+    assert scale.diameter_by_number_px == pytest.approx(14, rel=0.15)
+    found = watershed_segmentation(hazy(2.0))
+    assert found.notes[0] == (
+        f"object size is uncertain: {scale.diameter_px:.0f} px by area, "
+        f"{scale.diameter_by_number_px:.0f} px by number; give diameter_px (or diameter_um)"
+    )
+    assert segment(hazy(2.0), method="watershed").notes == found.notes
+    assert watershed_segmentation(hazy(2.0), diameter_px=14).notes == ()
+    assert watershed_segmentation(hazy(0.3)).notes == ()
+
+
+@pytest.mark.parametrize("diameter", [12, 18, 30, 60])
+@pytest.mark.parametrize("photons", [25.0, 120.0])
+def test_the_texture_of_nuclei_makes_their_size_no_less_certain(
+    diameter: int, photons: float
+) -> None:
+    shape = (12 * diameter, 12 * diameter)
+    scale = object_scale(
+        simulated_nuclei(shape, n=30, diameter_px=diameter, photons=photons, rng=2).image
+    )
+    assert size_notes(scale.diameter_px, scale.diameter_by_number_px) == ()

@@ -33,6 +33,41 @@ def test_back_ends_fulfil_the_protocol(method: str) -> None:
     assert found.early | found.late <= set(SegmentationParameters.model_fields)
 
 
+@pytest.mark.parametrize("method", ["otsu", "li"])
+@pytest.mark.parametrize("background_sigma_px", [None, 15.0])
+def test_a_threshold_of_noise_is_told(method: str, background_sigma_px: float | None) -> None:
+    noise = np.random.default_rng(0).poisson(100, (120, 120))
+    found = threshold_segmentation(noise, method, background_sigma_px=background_sigma_px)
+    assert len(found.notes) == 1
+    assert "does not separate two kinds of pixels" in found.notes[0]
+    assert "SD of the noise above the background" in found.notes[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_threshold_between_objects_and_background_needs_no_note(method: str) -> None:
+    image = simulated_nuclei((160, 160), n=15, rng=0).image
+    found = threshold_segmentation(image, method)
+    assert found.notes == ()
+    assert found.facts["background"] < found.facts["threshold"]
+    above = image > found.facts["threshold"]
+    assert found.facts["above_fraction"] == pytest.approx(above.mean())
+
+
+def test_objects_over_most_of_the_image_are_told() -> None:
+    image = np.full((40, 40), 10.0)
+    image[:, :26] = 90.0
+    (said,) = threshold_segmentation(image).notes
+    assert "may not separate two kinds of pixels (65 % of the image above it)" in said
+
+
+def test_the_share_above_is_that_inside_the_mask() -> None:
+    image = np.full((40, 40), 10.0)
+    image[:10, :10] = 90.0
+    mask = np.zeros((40, 40), bool)
+    mask[:20, :20] = True
+    assert threshold_segmentation(image, mask=mask).facts["above_fraction"] == pytest.approx(0.25)
+
+
 def test_threshold_of_whole_numbers_is_that_of_scikit_image() -> None:
     image = simulated_nuclei((128, 128), n=10, rng=0).image
     values = image[image > 0]

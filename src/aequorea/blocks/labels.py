@@ -12,7 +12,7 @@ from aequorea.blocks.chunks import chunk_shape, iter_chunks
 from aequorea.errors import AxisMismatchError, InputError
 from aequorea.segmentation.parameters import SegmentationParameters
 from aequorea.segmentation.result import Segmentation
-from aequorea.segmentation.scale import object_scale, tile_with_structure
+from aequorea.segmentation.scale import object_scale, size_notes, tile_with_structure
 from aequorea.segmentation.watershed import (
     as_stored,
     known_scale,
@@ -144,13 +144,14 @@ def label_blocks(
     pieces = _Pieces(source, chunk, max_pixels)
     notes = source.measure(pieces)
     spacing = None if spacing_um is None else tuple(float(s) for s in spacing_um)
-    plan = _planned(source, region, pieces, chosen, spacing)
+    plan, uncertain = _planned(source, region, pieces, chosen, spacing)
     facts = shown_facts(plan)
     volume = labels.reshape(source.shape)
     if not math.isfinite(plan.floor):
         volume[...] = 0
         note = "nothing stands out in the image; no objects"
         return Segmentation(labels=labels, facts=facts, notes=(*notes, note))
+    notes = (*notes, *uncertain)
     summits = _write_basins(pieces, plan, volume)
     table = _measure_basins(pieces, plan, volume, summits)
     owner, level = levels_of(
@@ -291,8 +292,8 @@ def _planned(
     pieces: _Pieces,
     options: SegmentationParameters,
     spacing_um: tuple[float, ...] | None,
-) -> WatershedPlan:
-    """Everything that is taken from the whole image; sets the pieces' halo."""
+) -> tuple[WatershedPlan, tuple[str, ...]]:
+    """Everything that is taken from the whole image, and notes; sets the pieces' halo."""
     diameter, stretch = known_scale(options, spacing_um, source.ndim)
     tile = tile_with_structure(_Flat(source))
     sample = _Flat(source)[tile]
@@ -309,14 +310,15 @@ def _planned(
         highest=source.highest,
         noise=noise_sd(sample),
     )
+    notes = size_notes(plan.diameter_px, scale.diameter_by_number_px)
     if not math.isfinite(plan.diameter_px):
-        return plan
+        return plan, notes
     pieces.surround(plan.halo_px)
     counts = np.zeros(LEVELS, np.int64)
     for core in pieces:
         smooth = _inner(smoothed(pieces.read(core), plan.edge_sigma_px), core, pieces)
         add_levels(counts, smooth, plan, None if region is None else region[core])
-    return thresholded(plan, counts, options.threshold_value)
+    return thresholded(plan, counts, options.threshold_value), notes
 
 
 class _Flat:

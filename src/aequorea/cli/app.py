@@ -36,6 +36,10 @@ _COMMANDS = {
         "aequorea.cli.cells:cells",
         "Count cells and those positive for each marker, per region.",
     ),
+    "confocal": (
+        "aequorea.cli.confocal:confocal",
+        "Cells, nuclei and puncta in 3D: distances, chance, conditions.",
+    ),
     "verify": ("aequorea.cli.runs:verify", "Check that a run is still what it says."),
     "report": ("aequorea.cli.runs:report", "Rebuild the page of a run."),
     "demo": ("aequorea.cli.demo:demo", "Run every workflow on images shipped with the package."),

@@ -16,12 +16,26 @@ from aequorea.pipelines.run.parameters import load_toml, merge_parameters, write
 from aequorea.pipelines.run.progress import terminal_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from aequorea.pipelines.run.steps import RunResult
 
 MOST_MARKERS = 3  # with flags; a configuration file takes any number
 _MODEL = cells_parameters(MOST_MARKERS)
+_OF_COUNTING = {
+    "frame_guard_um": ("frame", "disector"),
+    "disector_guard_um": ("disector",),
+    "section_um": ("abercrombie",),
+}
+_OF_RULES = {
+    "min_overlap_px": ("union", "best"),
+    "overlap_fraction": ("union", "best"),
+    "min_count": ("count", "centroid"),
+    "min_object_fraction": ("count",),
+    "min_contact_fraction": ("contact",),
+    "intensity_measure": ("intensity",),
+    "intensity_threshold": ("intensity",),
+}
 _GPU = "Let networks use a graphics processor if there is one; the run says which was used."
 
 cells = App(
@@ -104,7 +118,7 @@ def count(
             use_gpu=gpu,
             progress=progress,
         )
-    _tell(result)
+    _tell(result, given)
     return None
 
 
@@ -120,7 +134,8 @@ def refine(
     """Change parameters of a finished run.
 
     Network outputs and filtered images are kept in the run, so other thresholds, filters of
-    objects, rules and hand edits (--cell.edited LABELS.tif) need no forward pass.
+    objects, rules and hand edits (--cell.edited LABELS.tif; none takes them back) need no forward
+    pass. The run is changed in place: copy its directory first to keep the old results.
 
     Parameters
     ----------
@@ -141,13 +156,67 @@ def refine(
         )
     with terminal_progress() as progress:
         result = refined_run(run, flags=given, use_gpu=gpu, progress=progress)
-    _tell(result)
+    _tell(result, given)
 
 
-def _tell(result: RunResult) -> None:
+def _tell(result: RunResult, given: Mapping[str, Any]) -> None:
+    """Warnings, what was found, and where the page is."""
+    from aequorea.report.cells import headline
+
     for warning in result.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    sys.stdout.write(f"{result.report}\n")
+    for said in without_effect(result.record["parameters"], given):
+        sys.stderr.write(f"warning: {said}\n")
+    sys.stdout.write(f"{headline(result.directory)}\n{result.report}\n")
+
+
+def without_effect(parameters: Mapping[str, Any], given: Iterable[str]) -> Iterator[str]:
+    """Which of the options given change nothing, and why.
+
+    Parameters
+    ----------
+    parameters : mapping of dotted key to value
+        In force, as the record of a run has them.
+    given : iterable of str
+        Names of options (``cell__cellprob_threshold``).
+
+    Examples
+    --------
+    >>> known = {"cell.method": "watershed", "cell.labels": None, "counting.counting": "all"}
+    >>> list(without_effect(known, ["cell__flow_threshold", "section_um"]))
+    ["--cell.flow-threshold has no effect with --cell.method watershed", \
+"--section-um has no effect with --counting all"]
+    """
+    for name in given:
+        role, _, option = name.rpartition("__")
+        flag = "--" + ".".join(part for part in (role, option) if part).replace("_", "-")
+        because = _why_no_effect(parameters, role, option)
+        if because:
+            yield f"{flag} has no effect with {because}"
+
+
+def _why_no_effect(parameters: Mapping[str, Any], role: str, option: str) -> str:
+    from aequorea.segmentation.backends import backend
+    from aequorea.segmentation.parameters import (
+        POSTFILTER_FIELDS,
+        PREFILTER_FIELDS,
+        SegmentationParameters,
+    )
+
+    counting = parameters.get("counting.counting")
+    if option in _OF_COUNTING and counting not in _OF_COUNTING[option]:
+        return f"--counting {counting}"
+    rule = parameters.get(f"{role}.rule")
+    if option in _OF_RULES and rule not in _OF_RULES[option]:
+        return f"--{role}.rule {rule}"
+    if not role or option not in SegmentationParameters.model_fields:
+        return ""
+    if parameters.get(f"{role}.labels") is not None:
+        return f"--{role}.labels"
+    method = str(parameters[f"{role}.method"])
+    found = backend(method)
+    used = {"method"} | found.early | found.late | PREFILTER_FIELDS | POSTFILTER_FIELDS
+    return "" if option in used else f"--{role}.method {method}"
 
 
 def _number_of_markers(asked: int | None, toml: Mapping[str, Any], flags: Mapping[str, Any]) -> int:
@@ -188,9 +257,23 @@ def _count_study(
             flags=given,
             progress=progress,
         )
+    failures = tuple(f"sample {sample!r} failed" for sample in result.failed)
     for warning in result.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+        if not warning.startswith(failures):
+            sys.stderr.write(f"warning: {warning}\n")
     for sample, why in result.failed.items():
         sys.stderr.write(f"aequorea: {sample}: {why}\n")
-    sys.stdout.write(f"{result.directory}\n")
+    _tell_study(result.summary)
     return 1 if result.failed else 0
+
+
+def _tell_study(summary: RunResult) -> None:
+    """What was found about each marker, and where the page is."""
+    from aequorea.report.cells_study import headlines
+
+    if not summary.report.exists():
+        sys.stdout.write(f"{summary.directory}\n")
+        return
+    for line in headlines(summary.directory):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{summary.report}\n")

@@ -11,7 +11,8 @@ from cyclopts import Parameter
 
 def demo(
     workflow: Annotated[
-        Literal["coloc", "cells"] | None, Parameter(help="One workflow only. [default: all]")
+        Literal["coloc", "cells", "confocal"] | None,
+        Parameter(help="One workflow only. [default: all]"),
     ] = None,
     /,
     *,
@@ -19,7 +20,7 @@ def demo(
 ) -> None:
     """Run every workflow on real images shipped with the package and on simulated ones.
 
-    Takes less than two minutes. Open index.html afterwards.
+    Takes two to three minutes. Open index.html afterwards.
     """
     from aequorea.pipelines.demo import run_demo
     from aequorea.pipelines.run.progress import terminal_progress

@@ -10,7 +10,10 @@ from aequorea.errors import InputError
 
 _REPORTS = {
     "cells": "aequorea.pipelines.cells.workflow",
+    "cells study": "aequorea.pipelines.cells.study",
     "colocalization": "aequorea.pipelines.colocalization",
+    "confocal": "aequorea.pipelines.confocal",
+    "confocal study": "aequorea.pipelines.confocal.study",
 }
 
 

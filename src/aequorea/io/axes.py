@@ -127,14 +127,16 @@ def _named(shape: tuple[int, ...], letters: str, path: Path | str) -> str:
         wanted = tuple(n for k, n in enumerate(shape) if n > 1 or letters[k] in "yx")
         raise AxisMismatchError(
             f"{path}: the file does not say what the axes of its shape {wanted} are; "
-            f"give axes=, one letter of 'tczyx' for each (for example {_guess(wanted)!r})"
+            "give axes= (--axes), one letter of 'tczyx' for each "
+            f"(for example {_guess(wanted)!r})"
         )
     spelt = [a if a in "yx" or n > 1 else UNKNOWN for a, n in zip(letters, shape, strict=True)]
     if not unknown:
         return "".join(spelt)
     warnings.warn(
         f"{path}: the file does not say whether its {shape[unknown[0]]} planes are a z stack or a "
-        "time series; they are taken as time (axis t). Say it with axes='zyx' or axes='tyx'",
+        "time series; they are taken as time (axis t). Say it with axes='zyx' or axes='tyx' "
+        "(--axes zyx or --axes tyx)",
         AequoreaWarning,
         stacklevel=2,
     )

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aequorea.errors import AxisMismatchError, FileFormatError, FileMissingError, InputError
+from aequorea.errors import (
+    AequoreaWarning,
+    AxisMismatchError,
+    FileFormatError,
+    FileMissingError,
+    InputError,
+)
 from aequorea.io.faults import reading, remarks_of
 from aequorea.io.labels import read_labels
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +31,7 @@ _EMPTY_ZIP = b"PK\x05\x06"
 _LARGEST_ROI_BYTES = 16 * 2**20
 _MOST_ROIS = 100_000
 _LARGEST_SET_BYTES = 512 * 2**20
+_MOST_OVERLAPS = 5  # that a warning names
 
 
 def read_regions(
@@ -41,7 +49,8 @@ def read_regions(
     Returns
     -------
     labels : ndarray of int32, shape ``shape_yx``
-        0 outside all regions. Where ImageJ regions overlap, the later one wins.
+        0 outside all regions. Where ImageJ regions overlap, the later one wins, and a warning
+        says how many pixels it takes from which.
     names : tuple of str
         ``names[k]`` belongs to label ``k + 1``. A label image keeps its order: its smallest
         label becomes 1 and is called by its own number.
@@ -132,6 +141,8 @@ def _rasterised(
     rois: Sequence[tuple[str, Any]], shape: tuple[int, int], path: Path
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     labels = np.zeros(shape, np.int32)
+    names = [name for name, _ in rois]
+    taken: list[str] = []
     for number, (name, roi) in enumerate(rois, start=1):
         with reading(path, f"ImageJ ROI {name!r}"):
             inside = roi_mask(roi, shape, f"{path}: ROI {name!r}")
@@ -140,14 +151,30 @@ def _rasterised(
                 f"{path}: ROI {name!r} has no pixel in the image of {shape[0]} × {shape[1]}; "
                 "was it drawn on another image?"
             )
+        taken += _taken_from(np.bincount(labels[inside]), name, names)
         labels[inside] = number
     seen = np.bincount(labels.ravel(), minlength=len(rois) + 1)
-    hidden = [name for k, (name, _) in enumerate(rois, start=1) if not seen[k]]
+    hidden = [name for k, name in enumerate(names, start=1) if not seen[k]]
     if hidden:
         raise InputError(
             f"{path}: ROI {hidden[0]!r} is covered by later ROIs; remove or move one of them"
         )
-    return labels, tuple(name for name, _ in rois)
+    if taken:
+        more = f"; {len(taken) - _MOST_OVERLAPS} more pairs" if len(taken) > _MOST_OVERLAPS else ""
+        warnings.warn(
+            f"{path}: ROIs overlap, and a pixel belongs to one only, the later in the file: "
+            f"{'; '.join(taken[:_MOST_OVERLAPS])}{more}",
+            AequoreaWarning,
+            stacklevel=3,
+        )
+    return labels, tuple(names)
+
+
+def _taken_from(covered: NDArray[np.int64], name: str, names: Sequence[str]) -> Iterator[str]:
+    """How many pixels a ROI takes from each of those before it."""
+    for earlier in np.flatnonzero(covered[1:]):
+        n = int(covered[earlier + 1])
+        yield f"{name!r} takes {n} px from {names[earlier]!r}"
 
 
 def roi_mask(roi: Any, shape_yx: tuple[int, int], what: str) -> NDArray[np.bool_]:

@@ -13,7 +13,14 @@ from aequorea.errors import AxisMismatchError
 from aequorea.measure.label_index import LabelIndex, check_labels
 from aequorea.measure.overlap import group_index, voxels_by_group
 
-__all__ = ["RegionAssignment", "assign_to_regions", "clip_to_regions", "touches_region_border"]
+__all__ = [
+    "RegionAssignment",
+    "RegionExtents",
+    "assign_to_regions",
+    "clip_to_regions",
+    "region_extents",
+    "touches_region_border",
+]
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -39,6 +46,25 @@ class RegionAssignment:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RegionExtents:
+    """How large n regions are and where they lie.
+
+    Attributes
+    ----------
+    n_pixels : ndarray of int64, shape (n,)
+        Seen from above: pixels of the plane with at least one voxel of the region.
+    n_voxels : ndarray of int64, shape (n,)
+    box : ndarray of int64, shape (n, 4)
+        First row and the one after the last, first column and the one after the last; zeros for
+        a region without voxels.
+    """
+
+    n_pixels: IntArray
+    n_voxels: IntArray
+    box: IntArray
 
 
 def assign_to_regions(labels: npt.ArrayLike, regions: npt.ArrayLike) -> RegionAssignment:
@@ -165,6 +191,73 @@ def touches_region_border(
     objects, drawn, own = _prepared(labels, regions, owner)
     touches: BoolArray = _touches(objects.index, drawn.index, own)
     return touches
+
+
+def region_extents(
+    regions: LabelIndex, depth: int = 1, inside: BoolArray | None = None
+) -> RegionExtents:
+    """Sizes and places of all regions, in one pass over the image.
+
+    Parameters
+    ----------
+    regions : LabelIndex
+        One plane holds for the whole depth.
+    depth : int, default 1
+        Planes of the image.
+    inside : ndarray of bool, shape (z, y, x), optional
+        Only these voxels count.
+
+    Returns
+    -------
+    RegionExtents
+        In the order of the regions' labels.
+
+    Raises
+    ------
+    AxisMismatchError
+        If ``inside`` has another shape.
+
+    Examples
+    --------
+    >>> found = region_extents(LabelIndex.of([[[7, 7, 0]], [[7, 0, 9]]]), depth=2)
+    >>> found.n_pixels, found.n_voxels
+    (array([2, 1]), array([3, 1]))
+    """
+    index = regions.index
+    shape = (depth, *index.shape[1:])
+    if inside is not None and inside.shape != shape:
+        raise AxisMismatchError(f"inside: expected shape {shape}, found {inside.shape}")
+    flat = len(index) == 1 and inside is None
+    seen = np.empty((0, 0, 0), np.bool_) if inside is None else np.ascontiguousarray(inside)
+    pixels, voxels, box = _extents(index, regions.n, seen, 1 if flat else depth)
+    return RegionExtents(n_pixels=pixels, n_voxels=voxels * (depth if flat else 1), box=box)
+
+
+@njit(cache=True, nogil=True)
+def _extents(index, n, inside, depth):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    rows, columns = index.shape[1:]
+    pixels, voxels = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    box = np.zeros((n, 4), np.int64)
+    last = np.full(n, -1, np.int64)  # place in the plane where a region was last seen
+    several, some = index.shape[0] > 1, inside.size > 0
+    for y in range(rows):
+        for x in range(columns):
+            place = y * columns + x
+            for z in range(depth):
+                k = index[z if several else 0, y, x] - 1
+                if k < 0 or (some and not inside[z, y, x]):
+                    continue
+                voxels[k] += 1
+                if last[k] == place:
+                    continue
+                if last[k] < 0:
+                    box[k] = y, y + 1, x, x + 1
+                last[k] = place
+                pixels[k] += 1
+                box[k, 1] = y + 1
+                box[k, 2] = min(box[k, 2], x)
+                box[k, 3] = max(box[k, 3], x + 1)
+    return pixels, voxels, box
 
 
 def _prepared(

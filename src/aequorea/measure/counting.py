@@ -24,7 +24,7 @@ def in_counting_frame(
     labels: npt.ArrayLike,
     frame: Frame | None = None,
     *,
-    guard_px: int | None = None,
+    guard_px: int | tuple[int, int] | None = None,
     exclusion: Exclusion = "bottom-left",
 ) -> BoolArray:
     """Which objects an unbiased counting frame counts.
@@ -34,9 +34,12 @@ def in_counting_frame(
     labels : array_like of int, shape (y, x) or (z, y, x)
         0 is background; in a stack the frame holds for all planes.
     frame : ((y first, y end), (x first, x end)), px, optional
-        First pixel and the one after the last, within the image; y grows downwards.
-    guard_px : int, optional
-        Instead of a frame: the image without a margin this wide.
+        First pixel and the one after the last, within the image; y grows downwards. What lies
+        beyond the image is taken to be empty.
+    guard_px : int or (int, int), optional
+        Instead of a frame: the image without a margin this wide, along y and x. Without a margin
+        the edges of the image itself are the forbidden line, since an object that touches them
+        may go on beyond.
     exclusion : {"bottom-left", "bottom-right", "top-left", "top-right"}
         The two edges whose objects are not counted.
 
@@ -71,6 +74,8 @@ def in_counting_frame(
     >>> labels = [[0, 0, 0, 0], [1, 1, 2, 2], [0, 0, 0, 0]]
     >>> in_counting_frame(labels, ((0, 3), (1, 3)))
     array([False,  True])
+    >>> in_counting_frame(labels, guard_px=0)
+    array([False,  True])
     """
     objects = LabelIndex.of(labels)
     rows, columns = objects.index.shape[1:]
@@ -85,20 +90,26 @@ def in_counting_frame(
         index, y0, y1 = index[:, ::-1], rows - y1, rows - y0
     if exclusion.endswith("right"):
         index, x0, x1 = index[:, :, ::-1], columns - x1, columns - x0
+    if frame is None:
+        # The outermost pixels stand for what was cut off beyond them.
+        y1, x0 = min(y1, rows - 1), max(x0, 1)
     counted: BoolArray = _counted(np.ascontiguousarray(index), objects.n, y0, y1, x0, x1)
     return counted
 
 
-def _frame(frame: Frame | None, guard_px: int | None, shape: tuple[int, int]) -> Frame:
+def _frame(
+    frame: Frame | None, guard_px: int | tuple[int, int] | None, shape: tuple[int, int]
+) -> Frame:
     if (frame is None) == (guard_px is None):
         raise InputError(
             f"expected a frame or guard_px, found frame={frame!r}, guard_px={guard_px!r}; give one"
         )
     if frame is None:
-        margin = int(guard_px or 0)
-        if margin < 0:
-            raise InputError(f"guard_px: expected at least 0, found {margin}; give pixels")
-        frame = ((margin, shape[0] - margin), (margin, shape[1] - margin))
+        given = guard_px if isinstance(guard_px, tuple) else (guard_px or 0,) * 2
+        along_y, along_x = (int(margin) for margin in given)
+        if min(along_y, along_x) < 0:
+            raise InputError(f"guard_px: expected at least 0, found {guard_px}; give pixels")
+        frame = ((along_y, shape[0] - along_y), (along_x, shape[1] - along_x))
     bounds = np.asarray(frame)
     if bounds.shape != (2, 2) or bounds.dtype.kind not in "ui":
         raise InputError(

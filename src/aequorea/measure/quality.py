@@ -23,6 +23,7 @@ __all__ = ["StackQuality", "axial_scale", "stack_quality"]
 _SAMPLED = 1_000_000
 _COARSE_PX = 256
 _BRIGHT = 99.5
+_CLEAR_PEAK = 7.0  # noise alone reaches 5 in a plane of 256² pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ def stack_quality(image: npt.ArrayLike, *, spacing_um: Sequence[float | None]) -
         sharpest_plane=int(np.argmax([_detail(p) for p in coarse])),
         light_at_the_end=left,
         attenuation_length_um=length,
-        largest_step_um=_largest_step(coarse, bins, spacing_um),
+        largest_step_um=_largest_step(coarse, bins, spacing_um, background + 3 * noise),
     )
 
 
@@ -207,19 +208,25 @@ def _fading(
 
 
 def _largest_step(
-    coarse: npt.NDArray[np.float32], bins: Sequence[int], spacing_um: Sequence[float | None]
+    coarse: npt.NDArray[np.float32],
+    bins: Sequence[int],
+    spacing_um: Sequence[float | None],
+    level: float,
 ) -> float:
     dy, dx = spacing_um[1], spacing_um[2]
     if len(coarse) < 4 or dy is None or dx is None or min(coarse.shape[1:]) < 16:
         return math.nan
     windows = np.hanning(coarse.shape[1])[:, None] * np.hanning(coarse.shape[2])
+    lit = [float(np.percentile(p, 98)) > level for p in coarse]
     spectra = [np.fft.rfft2((p - p.mean()) * windows) for p in coarse]
     largest = 0.0
-    for before, after in itertools.pairwise(spectra):
+    for k, (before, after) in enumerate(itertools.pairwise(spectra)):
+        if not (lit[k] and lit[k + 1]):
+            continue
         cross = after * before.conj()
         peak = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-9), s=coarse.shape[1:])
         smooth = ndimage.gaussian_filter(peak, 1.0, mode="wrap")
-        if smooth.max() < 6 * smooth.std():
+        if smooth.max() < _CLEAR_PEAK * smooth.std():
             continue
         at = np.array(np.unravel_index(int(smooth.argmax()), smooth.shape))
         size = np.array(smooth.shape)

@@ -174,19 +174,20 @@ def _spatial(image: Image) -> str:
 
 
 def _agreed(axis: str, images: Sequence[Image], names: Sequence[str]) -> float | None:
-    known = {n: s for n, i in zip(names, images, strict=True) if (s := i.spacing_um[axis])}
+    known = [(n, s) for n, i in zip(names, images, strict=True) if (s := i.spacing_um[axis])]
     if not known:
         return None
-    values = list(known.values())
+    values = [s for _, s in known]
     if max(values) > min(values) * (1 + _RELATIVE_CALIBRATION):
-        told = ", ".join(f"{n} {s:g} µm" for n, s in known.items())
+        told = ", ".join(f"{n} {s:g} µm" for n, s in known)
         raise InputError(
             f"channels differ in pixel size along {axis} ({told}); "
             f"give the right one with --spacing-um {_spatial(images[0])}"
         )
     if len(known) < len(images):
         warnings.warn(
-            f"pixel size along {axis} is given for {', '.join(known)} only and used for all "
+            f"pixel size along {axis} is given for {', '.join(n for n, _ in known)} only and used "
+            "for all "
             "channels",
             AequoreaWarning,
             stacklevel=2,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aequorea.report import cells_tables
-from aequorea.report.canvas import DPI, PIXELS_DPI, Picture, to_picture
+from aequorea.report.canvas import DPI, PIXELS_DPI
 from aequorea.report.cells_checks import checks_of
 from aequorea.report.cells_figures import (
     GALLERY,
@@ -27,9 +27,10 @@ from aequorea.report.cells_positivity import (
     rule_in_words,
     scores_of,
 )
-from aequorea.report.cells_views import FieldView, flags, markers_of
+from aequorea.report.cells_views import FieldView, flags, markers_of, names_of
 from aequorea.report.numbers import fixed, number
 from aequorea.report.page import render_page, write_atomically
+from aequorea.report.page_parts import Measure, Plate, Plates
 from aequorea.report.run_contents import RunContents, StoredImage, open_contents
 
 if TYPE_CHECKING:
@@ -37,14 +38,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-    from matplotlib.figure import Figure
 
 __all__ = ["write_report"]
 
 # Base64 adds a third; pages that go by mail should stay below 5 MB.
 _OVERLAY_BYTES = 1_900_000
 _ALL_BYTES = 3_100_000
-_COARSEST_DPI = 60.0
 _BORDERLINE_OCTAVES = 2.0
 # A grey level has an offset and a count is whole: their ratio to the threshold says little.
 _NO_FACTOR = frozenset({"intensity", "count", "centroid"})
@@ -56,52 +55,12 @@ _COUNTING = {
 
 
 @dataclass(frozen=True)
-class _Measure:
-    """One number in large print."""
-
-    name: str
-    value: str
-    beside: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Plate:
-    """One figure with its caption."""
-
-    title: str
-    caption: str
-    picture: Picture
-
-
-@dataclass
-class _Plates:
-    """Figures of the page, until it is large enough."""
-
-    n_bytes: int = 0
-    left_out: list[str] = field(default_factory=list)
-
-    def draw(
-        self, figure: Figure, title: str, caption: str, alt: str, *, dpi: float, most: int
-    ) -> _Plate:
-        """Render within so many bytes, more coarsely if need be."""
-        picture = to_picture(figure, alt, dpi=dpi)
-        while len(picture.png) > most and dpi > _COARSEST_DPI:
-            # bytes go about with the square of the resolution, which is what the PNG really has
-            real = int.from_bytes(picture.png[16:20], "big") / figure.get_size_inches()[0]
-            smaller = 0.97 * math.sqrt(most / len(picture.png))
-            dpi = max(_COARSEST_DPI, min(dpi, real) * smaller)
-            picture = to_picture(figure, alt, dpi=dpi)
-        self.n_bytes += len(picture.png)
-        return _Plate(title, caption, picture)
-
-
-@dataclass(frozen=True)
 class _Galleries:
     """The cells of one marker."""
 
     name: str
     rule: str
-    plates: Sequence[_Plate]
+    plates: Sequence[Plate]
     missing: Sequence[str]
 
 
@@ -129,13 +88,26 @@ def write_report(run_dir: Path) -> Path:
     return write_atomically(run_dir / "report.html", report_html(run_dir))
 
 
+def headline(run_dir: Path) -> str:
+    """What a run found, in one line: cells, and those positive for each marker.
+
+    Raises
+    ------
+    RunError
+        If the directory does not hold a run.
+    """
+    needed = {"cell_summary", "roi_coloc_overview", "channels"}
+    run = open_contents(run_dir, needs="cell_summary", only=needed.__contains__)
+    return _verdict(run, markers_of(names_of(run)))
+
+
 def report_html(run_dir: Path) -> str:
     """The page of :func:`write_report`, as text."""
     run = open_contents(run_dir, needs="cell_summary")
     image = StoredImage(run_dir)
     view = FieldView.of(run, image)
     markers = markers_of(view.names)
-    plates = _Plates()
+    plates = Plates()
     overlays = list(_overlays(view, plates))
     return render_page(
         "cells.html.j2",
@@ -154,6 +126,7 @@ def report_html(run_dir: Path) -> str:
         left_out=plates.left_out,
         phenotypes=cells_tables.phenotypes(run),
         nulls=_nulls(run.table("phenotypes")),
+        untested=_why_untested(run.table("phenotypes")),
         edits=list(cells_tables.hand_edits(run, view.names)),
         tables=list(cells_tables.tables_of(run, view.names)),
         methods=methods_of_cells(
@@ -224,19 +197,19 @@ def _verdict(run: RunContents, markers: Mapping[str, str]) -> str:
     return text + "."
 
 
-def _measures(run: RunContents, markers: Mapping[str, str]) -> Iterator[_Measure]:
+def _measures(run: RunContents, markers: Mapping[str, str]) -> Iterator[Measure]:
     kind, suffix = _counts(run)
     n = _sum(run, f"n_cells{suffix}")
     beside = []
     if kind != "all":
         beside.append(f"of {number(len(run.table('cell_summary')))} found")
-    yield _Measure("cells" if kind == "all" else "cells counted", _count(n), beside)
+    yield Measure("cells" if kind == "all" else "cells counted", _count(n), beside)
     for role, name in markers.items():
         column = f"n_{role}_positive_cells{suffix}"
         positive = _sum(run, column)
         share = _share(positive, n)
         lines = [f"{share} of cells"] if share else []
-        yield _Measure(f"positive for {name}", _count(positive), [*lines, *_range(run, column)])
+        yield Measure(f"positive for {name}", _count(positive), [*lines, *_range(run, column)])
 
 
 def _range(run: RunContents, column: str) -> Iterator[str]:
@@ -257,7 +230,7 @@ def _rules(run: RunContents, markers: Mapping[str, str]) -> Iterator[str]:
         yield f"{text} {in_force(run, role)}".rstrip()
 
 
-def _overlays(view: FieldView, plates: _Plates) -> Iterator[_Plate]:
+def _overlays(view: FieldView, plates: Plates) -> Iterator[Plate]:
     part = view.close_up
     most = _OVERLAY_BYTES if part is None else _OVERLAY_BYTES // 2
     stack = (
@@ -295,7 +268,7 @@ def _overlays(view: FieldView, plates: _Plates) -> Iterator[_Plate]:
         )
 
 
-def _stability(run: RunContents, markers: Mapping[str, str], plates: _Plates) -> _Plate | None:
+def _stability(run: RunContents, markers: Mapping[str, str], plates: Plates) -> Plate | None:
     table = run.table("stability")
     shown = {r: n for r, n in markers.items() if (table["marker"] == n).any()} if len(table) else {}
     if not shown or not len(run.table("cell_summary")):
@@ -322,16 +295,16 @@ def _stability(run: RunContents, markers: Mapping[str, str], plates: _Plates) ->
     )
 
 
-def _galleries(view: FieldView, run: RunContents, role: str, plates: _Plates) -> _Galleries:
+def _galleries(view: FieldView, run: RunContents, role: str, plates: Plates) -> _Galleries:
     """Positive, borderline and negative cells of one marker, up to twelve of each."""
     name, cells = view.names[role], view.cells
     rule = str(run.parameter(f"{role}.rule"))
-    shown: list[_Plate] = []
+    shown: list[Plate] = []
     missing: list[str] = []
     side = max(16, 2 * math.ceil(1.1 * view.diameter_px(0.9)))
     for kind, (chosen, how) in _groups(cells, role, rule).items():
         if not len(chosen):
-            missing.append(f"{kind}: none")
+            missing.append(f"{kind}: {how}")
             continue
         if plates.n_bytes > _ALL_BYTES:
             plates.left_out.append(f"{kind.lower()} cells of {name}")
@@ -359,20 +332,22 @@ def _groups(cells: pd.DataFrame, role: str, rule: str) -> dict[str, tuple[pd.Dat
     ordered = cells.assign(_rank=rank).sort_values(
         ["_rank", "cell_label"], ascending=[False, True], kind="stable"
     )
-    plus = ordered[flags(ordered[f"{role}_positive"])]
-    minus = ordered[~flags(ordered[f"{role}_positive"])].iloc[::-1]
     far = distances(cells, role)
     near = cells.assign(_far=far)[far < _BORDERLINE_OCTAVES]
     near = near.sort_values(["_far", "cell_label"]).head(GALLERY)
     near = near.sort_values([f"{role}_margin", "cell_label"], ascending=[False, True])
     n = int((far < _BORDERLINE_OCTAVES).sum())
+    rest = ordered[~ordered["cell_label"].isin(near["cell_label"])]
+    plus = rest[flags(rest[f"{role}_positive"])]
+    minus = rest[~flags(rest[f"{role}_positive"])].iloc[::-1]
+    told = _told_near(len(near), n, by_factor=rule not in _NO_FACTOR) if len(near) else "none"
     return {
-        "Positive": (_spread(plus), _told(int(positive.sum()), "the largest margin")),
-        "Borderline": (
-            near,
-            _told_near(len(near), n, by_factor=rule not in _NO_FACTOR),
+        "Positive": (_spread(plus), _told(len(plus), int(positive.sum()), "the largest margin")),
+        "Borderline": (near, told),
+        "Negative": (
+            _spread(minus),
+            _told(len(minus), int((~positive).sum()), "the smallest margin"),
         ),
-        "Negative": (_spread(minus), _told(int((~positive).sum()), "the smallest margin")),
     }
 
 
@@ -383,10 +358,17 @@ def _spread(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.iloc[np.linspace(0, len(cells) - 1, GALLERY).round().astype(int)]
 
 
-def _told(n: int, first: str) -> str:
+def _told(n: int, of: int, first: str) -> str:
+    """How ``n`` cells are shown, where those of ``of`` that are missing are shown as borderline."""
+    if n == 0:
+        return "all are shown as borderline" if of else "none"
+    besides = " besides the borderline ones shown" if n < of else ""
     if n <= GALLERY:
-        return f"All {n}, {first} first." if n > 1 else "The only one."
-    return f"{GALLERY} of {number(n)}, evenly spaced in the order of their margin, {first} first."
+        return f"All {n}{besides}, {first} first." if n > 1 else f"The only one{besides}."
+    return (
+        f"{GALLERY} of {number(n)}{besides}, evenly spaced in the order of their margin, {first} "
+        "first."
+    )
 
 
 def _told_near(shown: int, n: int, *, by_factor: bool) -> str:
@@ -398,6 +380,17 @@ def _told_near(shown: int, n: int, *, by_factor: bool) -> str:
     else:
         how = f"The {shown} nearest to the threshold"
     return f"{how}; the largest margin first. From 1× on they are positive."
+
+
+def _why_untested(table: pd.DataFrame) -> str:
+    """Why combinations of markers have no p-value, as the table says."""
+    if not len(table) or table["p_value"].notna().any():
+        return ""
+    of_several = table.loc[table["n_markers"] > 1, "reason"].dropna().astype(str)
+    reasons = list(dict.fromkeys(r for r in of_several if r))
+    if reasons == ["not tested"]:
+        return "the test is switched off (--no-phenotype-test)"
+    return "; ".join(reasons)
 
 
 def _nulls(table: pd.DataFrame) -> list[str]:

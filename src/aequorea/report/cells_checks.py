@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aequorea.report.cells_positivity import borderline, change_of_positives
+from aequorea.report.cells_positivity import (
+    borderline,
+    change_of_positives,
+    decided_by_pixels,
+)
 from aequorea.report.cells_views import flags, markers_of
+from aequorea.report.checks import Check, bad, capital, few, fine, note, percent
 from aequorea.report.numbers import number
 
 if TYPE_CHECKING:
@@ -25,37 +28,26 @@ _HANGS = 0.1
 _BORDERLINE = 0.1
 _FEW_CELLS = 20
 _HUGE = 0.25
-_MOST_NAMES = 6
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the list of checks."""
-
-    light: str
-    sign: str
-    text: str
+_MOST = 0.5
 
 
 def checks_of(run: RunContents, view: FieldView) -> list[Check]:
     """Findings, the worst first, then one line of what was fine."""
     found = [*_bad(run, view)]
-    found += [Check("note", "!", text) for text in _warnings(run, view)]
-    fine = [what for what, troubled in _passed(run, view).items() if not troubled]
-    if fine:
-        found.append(Check("ok", "✓", f"No trouble found with: {', '.join(fine)}."))
+    found += [note(text) for text in _warnings(run, view)]
+    passed = [what for what, troubled in _passed(run, view).items() if not troubled]
+    if passed:
+        found.append(fine(f"No trouble found with: {', '.join(passed)}."))
     return found
 
 
 def _bad(run: RunContents, view: FieldView) -> Iterator[Check]:
     if not len(view.cells):
-        yield Check("bad", "✕", "No cell was found. See how the channel was segmented, below.")
+        yield bad("No cell was found. See how the channel was segmented, below.")
     for role, name in markers_of(view.names).items():
         by_objects = run.parameter(f"{role}.rule") != "intensity"
         if by_objects and not len(run.table(f"{role}_properties")):
-            yield Check(
-                "bad", "✕", f"No object of {name} was found, so no cell can be positive for it."
-            )
+            yield bad(f"No object of {name} was found, so no cell can be positive for it.")
 
 
 def _warnings(run: RunContents, view: FieldView) -> Iterator[str]:
@@ -70,7 +62,9 @@ def _warnings(run: RunContents, view: FieldView) -> Iterator[str]:
     yield from _few(run)
     for role, name in markers_of(view.names).items():
         yield from _hanging(run, role, name)
+        yield from _flat_by_construction(run, role, name)
         yield from _found_threshold(run, role, name)
+    yield from positivity_notes(run)
 
 
 def _uncalibrated(run: RunContents, view: FieldView) -> Iterator[str]:
@@ -85,7 +79,7 @@ def _saturated(run: RunContents, view: FieldView) -> Iterator[str]:
         share = float(row["saturated_fraction"])
         if share > _SATURATED:
             yield (
-                f"{_percent(share)} of the pixels of {row['channel']} are saturated: their "
+                f"{percent(share)} of the pixels of {row['channel']} are saturated: their "
                 "intensities are too low, and thresholds taken from them too."
             )
             continue
@@ -93,13 +87,14 @@ def _saturated(run: RunContents, view: FieldView) -> Iterator[str]:
         if clipped > _SATURATED:
             where = " of the maximum projection" if view.is_stack else ""
             yield (
-                f"{_percent(clipped)} of the pixels{where} of {row['channel']} are at "
+                f"{percent(clipped)} of the pixels{where} of {row['channel']} are at "
                 f"{number(int(value))}, the end of a camera's range: probably saturated."
             )
 
 
 def _segmentation_notes(run: RunContents) -> Iterator[str]:
-    """Notes of each method; one said of several regions is told once."""
+    """Notes of each method that are no warnings of the run already."""
+    told = [str(message) for message in run.record.get("warnings", [])]
     where: dict[tuple[str, str], list[str]] = {}
     for name, table in run.tables.items():
         if not name.startswith("segmentation_") or "note" not in table:
@@ -108,8 +103,9 @@ def _segmentation_notes(run: RunContents) -> Iterator[str]:
             given = row["method"] == "given labels"
             if isinstance(row["note"], str) and row["note"] and not given:
                 where.setdefault((row["channel"], row["note"]), []).append(str(row["roi_name"]))
-    for (channel, note), regions in where.items():
-        yield f"{channel}, {_region_names(regions)}: {note.rstrip('.')}."
+    for (channel, said), regions in where.items():
+        if not any(t.startswith(f"{channel}, ") and said in t for t in told):
+            yield f"{channel}, {_region_names(regions)}: {said.rstrip('.')}."
 
 
 def _unlike_thresholds(run: RunContents, role: str, name: str) -> Iterator[str]:
@@ -150,29 +146,42 @@ def threshold_spread(run: RunContents, role: str) -> tuple[float, float, float] 
 
 
 def _borders(run: RunContents, view: FieldView) -> Iterator[str]:
-    share, images = _at_borders(view)
+    share, images, ends = _at_borders(view)
     if share <= _AT_BORDER:
         return
-    counting = str(run.parameter("counting.counting"))
-    advice = (
-        "Each is counted as a whole cell, which overestimates densities; counting.counting = frame "
-        "does not."
-        if counting == "all"
-        else f"The rule of counting in force is '{counting}'."
-    )
+    stack = f", {percent(ends)} the first or last plane of the stack" if ends else ""
     yield (
-        f"{_percent(share)} of the cells touch the border of their region or of the image "
-        f"({_percent(images)} that of the image): they may be cut, and so are their size, shape "
-        f"and intensity. {advice}"
+        f"{percent(share)} of the cells touch the border of their region or of the image "
+        f"({percent(images)} that of the image{stack}): they may be cut, and so are their size, "
+        f"shape and intensity. {_counting_advice(run, view, ends=ends > 0)}"
     )
 
 
-def _at_borders(view: FieldView) -> tuple[float, float]:
-    if not len(view.cells):
-        return 0.0, 0.0
-    image = flags(view.cells["touches_image_border"])
-    either = flags(view.cells["touches_roi_border"]) | image
-    return float(either.mean()), float(image.mean())
+def _counting_advice(run: RunContents, view: FieldView, *, ends: bool) -> str:
+    """A frame keeps to the plane; it knows nothing of the ends of a stack."""
+    counting = str(run.parameter("counting.counting"))
+    if counting != "all":
+        beyond = ", which does not know the ends of the stack" if counting == "frame" else ""
+        return f"The rule of counting in force is '{counting}'{beyond if ends else ''}."
+    if not ends:
+        better = "--counting frame does not, at the edges of the image"
+    elif flags(view.cells["touches_roi_border"]).any():
+        better = "--counting disector does not, at the edges of the image and ends of the stack"
+    else:
+        better = "--counting disector or abercrombie does not, at the ends of the stack"
+    return f"Each is counted as a whole cell, which overestimates densities; {better}."
+
+
+def _at_borders(view: FieldView) -> tuple[float, float, float]:
+    """Shares of cells at any border, at that of the image, and at the ends of the stack."""
+    cells = view.cells
+    if not len(cells):
+        return 0.0, 0.0, 0.0
+    image = flags(cells["touches_image_border"])
+    either = flags(cells["touches_roi_border"]) | image
+    known = "touches_z_border" in cells
+    ends = float(flags(cells["touches_z_border"]).mean()) if known else 0.0
+    return float(either.mean()), float(image.mean()), ends
 
 
 def _huge(view: FieldView) -> Iterator[str]:
@@ -181,7 +190,7 @@ def _huge(view: FieldView) -> Iterator[str]:
     share = float(area.max(initial=0)) / max(1, int((view.rois > 0).sum()))
     if share > _HUGE:
         yield (
-            f"One object, cell {int(area.argmax()) + 1}, covers {_percent(share)} of all regions: "
+            f"One object, cell {int(area.argmax()) + 1}, covers {percent(share)} of all regions: "
             "background was probably taken for a cell."
         )
 
@@ -191,13 +200,13 @@ def _few(run: RunContents) -> Iterator[str]:
     empty = [str(r) for r in overview.loc[overview["n_cells"] == 0, "roi_name"]]
     if empty and len(empty) < len(overview):
         verb = "holds" if len(empty) == 1 else "hold"
-        yield f"{_capital(_region_names(empty))} {verb} no cell: fractions are not defined there."
+        yield f"{capital(_region_names(empty))} {verb} no cell: fractions are not defined there."
     few = overview[(overview["n_cells"] > 0) & (overview["n_cells"] < _FEW_CELLS)]
     if len(few):
         verb = "holds" if len(few) == 1 else "hold"
         where = _region_names([str(r) for r in few["roi_name"]])
         yield (
-            f"{_capital(where)} {verb} fewer than {_FEW_CELLS} "
+            f"{capital(where)} {verb} fewer than {_FEW_CELLS} "
             "cells: one cell more or less changes the fraction by more than 5 %."
         )
 
@@ -221,9 +230,30 @@ def _hanging(run: RunContents, role: str, name: str) -> Iterator[str]:
     if near is not None and near[0].mean() > _BORDERLINE:
         yield (
             f"{number(int(near[0].sum()))} of {number(len(cells))} cells "
-            f"({_percent(float(near[0].mean()))}) are borderline for {name}, {near[1]}. Look at "
+            f"({percent(float(near[0].mean()))}) are borderline for {name}, {near[1]}. Look at "
             "them in the gallery."
         )
+
+
+def _flat_by_construction(run: RunContents, role: str, name: str) -> Iterator[str]:
+    """Where the pixels decide, a curve of the fraction says nothing of how firm the number is."""
+    share = decided_by_pixels(run, role)
+    if share <= _MOST:
+        return
+    positive = int(flags(run.table("cell_summary")[f"{role}_positive"]).sum())
+    change = change_of_positives(run, role, name)
+    firm = ""
+    if change is not None:
+        firm = (
+            f" With half and with twice both limits {change[0]} and {change[1]} would be positive, "
+            f"instead of {positive}."
+        )
+    least = run.parameter(f"{role}.min_overlap_px")
+    yield (
+        f"For {percent(share)} of the cells the {least} pixels ({role}.min_overlap_px) decide "
+        f"whether they are positive for {name}, not the fraction: the curve below varies the "
+        f"fraction alone and is flat there by construction.{firm}"
+    )
 
 
 def _found_threshold(run: RunContents, role: str, name: str) -> Iterator[str]:
@@ -234,6 +264,14 @@ def _found_threshold(run: RunContents, role: str, name: str) -> Iterator[str]:
             "themselves. That divides the cells of any image into two groups, even where none is "
             f"positive: take it from a control ({role}.intensity_threshold) where there is one."
         )
+
+
+def positivity_notes(run: RunContents) -> Iterator[str]:
+    """What calling cells positive left to say, once for each marker."""
+    table = run.table("positivity")
+    for row in table.to_dict("records"):
+        if isinstance(row["note"], str) and row["note"]:
+            yield f"{row['marker']}: {row['note'].rstrip('.')}."
 
 
 def _passed(run: RunContents, view: FieldView) -> dict[str, bool]:
@@ -252,7 +290,8 @@ def _passed(run: RunContents, view: FieldView) -> dict[str, bool]:
     markers = markers_of(view.names)
     if markers and len(view.cells):
         wrong["numbers that hang on the threshold"] = any(
-            any(_hanging(run, role, name)) for role, name in markers.items()
+            any(_hanging(run, role, name)) or decided_by_pixels(run, role) > _MOST
+            for role, name in markers.items()
         )
     return wrong
 
@@ -261,24 +300,4 @@ def _region_names(names: list[str]) -> str:
     told = list(dict.fromkeys(names))
     if told == ["whole image"]:
         return "the whole image"
-    shown = ", ".join(told[:_MOST_NAMES])
-    more = f" and {len(told) - _MOST_NAMES} more" if len(told) > _MOST_NAMES else ""
-    return f"region{'' if len(told) == 1 else 's'} {shown}{more}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _percent(share: float) -> str:
-    """A share in per cent with two significant digits.
-
-    Examples
-    --------
-    >>> _percent(0.1234), _percent(0.0012), _percent(math.nan)
-    ('12 %', '0.12 %', '–')
-    """
-    if not math.isfinite(share):
-        return "–"
-    value = 100 * share
-    return f"{value:.0f} %" if value >= 9.5 else f"{value:.2g} %"
+    return f"region{'' if len(told) == 1 else 's'} {few(told)}"

@@ -51,6 +51,7 @@ _DIMMED = 0.85
 #: With more cells, their labels would hide them.
 MOST_NUMBERS = 90
 _MOST_REGIONS = 40
+_LONGEST_NAME = 24
 _DASH_PX = 6
 GALLERY = 12
 _GALLERY_PX = 150
@@ -207,7 +208,7 @@ def _frame(axes: Axes, part: tuple[slice, slice] | None) -> None:
 
 
 def _number_regions(axes: Axes, view: FieldView, window: tuple[slice, slice]) -> None:
-    """The number of each region at its upper left."""
+    """The name of each region at its upper left, or its number."""
     rois = view.rois[window]
     present = np.unique(rois)
     present = present[present > 0]
@@ -218,10 +219,15 @@ def _number_regions(axes: Axes, view: FieldView, window: tuple[slice, slice]) ->
         rows = np.flatnonzero((rois == region).any(axis=1))
         columns = np.flatnonzero(rois[rows[0]] == region)
         axes.annotate(
-            f"region {region}", (left + columns[0], top + rows[0]), xytext=(4, -3),
+            _region_name(view, int(region)), (left + columns[0], top + rows[0]), xytext=(4, -3),
             textcoords="offset points", ha="left", va="top", color=_REGION, fontsize=8,
             path_effects=_HALO,
         )  # fmt: skip
+
+
+def _region_name(view: FieldView, region: int) -> str:
+    name = view.region_names.get(region, f"region {region}")
+    return printable(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…")
 
 
 def _number_cells(axes: Axes, view: FieldView, extent: tuple[float, ...]) -> None:

@@ -41,9 +41,11 @@ def methods_of_cells(
     _say_field(text, run)
     for role, name in names.items():
         _say_objects(text, run, role, name)
+    by_hand = run.parameter("cell.edited") is not None
     text.say(
         "A cell belongs to the region that holds most of it, and what lies outside was cut off; "
         f"cells of fewer than {run.parameter('min_cell_px')} pixels were dropped"
+        f"{' before the correction by hand, and none after it' if by_hand else ''}"
     )
     if len(names) > 1:
         text.say("Of marker objects each region keeps what lies inside")
@@ -57,7 +59,6 @@ def methods_of_cells(
     else:
         text.say("Perimeters and areas were measured in the plane")
     _say_phenotypes(text, run)
-    text.say(f"Random numbers were drawn with seed {run.parameter('seed')}")
     return text
 
 
@@ -281,7 +282,7 @@ def _say_counting(text: MethodsText, run: RunContents) -> None:
     kind = str(run.parameter("counting.counting"))
     guard = float(run.parameter("counting.frame_guard_um") or 0)
     frame = f"a counting frame {guard:g} µm inside the image" if guard else (
-        "a counting frame as large as the image"
+        "a counting frame as large as the image, whose edges stand for what lies beyond"
     )  # fmt: skip
     if kind == "all":
         text.say("Every cell was counted, those cut by a border too")

@@ -79,9 +79,7 @@ def in_force(run: RunContents, role: str) -> str:
     """Which of two thresholds of overlap decided; empty where there is one threshold only."""
     told = _options(run, role)
     used = thresholds_of(run.table("cell_summary"), role)
-    if told["rule"] not in OVERLAP_RULES or not used.size:
-        return ""
-    by_pixels = float((used > float(told["overlap_fraction"]) * (1 + 1e-9)).mean())
+    by_pixels = decided_by_pixels(run, role)
     if by_pixels == 0:
         return ""
     low, high = (f"{100 * v:.2g}" for v in np.quantile(used, (0.05, 0.95)))
@@ -93,6 +91,15 @@ def in_force(run: RunContents, role: str) -> str:
         f"For {cells} the {told['min_overlap_px']} pixels are the stricter condition: they are "
         f"{span} of a cell, {100 * _median(used):.2g} % at the median."
     )
+
+
+def decided_by_pixels(run: RunContents, role: str) -> float:
+    """Share of the cells for which the pixels, not the fraction, are the stricter condition."""
+    told = _options(run, role)
+    used = thresholds_of(run.table("cell_summary"), role)
+    if told["rule"] not in OVERLAP_RULES or not used.size:
+        return 0.0
+    return float((used > float(told["overlap_fraction"]) * (1 + 1e-9)).mean())
 
 
 def scores_of(cells: pd.DataFrame, role: str) -> NDArray[np.float64]:
@@ -140,13 +147,24 @@ def borderline(run: RunContents, role: str) -> tuple[NDArray[np.bool_], str] | N
 
 
 def change_of_positives(run: RunContents, role: str, name: str) -> tuple[int, int, str] | None:
-    """How many cells would be positive at a lower and a higher threshold, from ``stability``.
+    """How many cells would be positive at a lower and a higher threshold.
 
     Returns
     -------
     at_lower, at_higher, words : tuple of int, int, str
-        None where the curve does not tell.
+        None where that means nothing.
+
+    Notes
+    -----
+    Of rules that compare a share, all conditions are halved and doubled, the pixels too; the curve
+    of ``stability`` varies the fraction alone.
     """
+    if run.parameter(f"{role}.rule") in _RATIO_RULES:
+        margin = run.table("cell_summary")[f"{role}_margin"].to_numpy(np.float64)
+        if not np.isfinite(margin).any():
+            return None
+        lower, higher = (int((margin >= factor).sum()) for factor in (0.5, 2.0))
+        return lower, higher, "at half and at twice the threshold"
     table = run.table("stability")
     rows = table[table["marker"] == name].sort_values("threshold")
     used = flags(rows["in_force"])
@@ -154,20 +172,14 @@ def change_of_positives(run: RunContents, role: str, name: str) -> tuple[int, in
         return None
     x, y = (rows[c].to_numpy(np.float64) for c in ("threshold", "n_positive"))
     limit = float(x[used][0])
-    rule = str(rows["rule"].iloc[0])
-    if rule in _RATIO_RULES and limit > 0:
-        low, high, words = limit / 2, limit * 2, "at half and at twice the threshold"
-    elif rule == "intensity":
-        near = borderline(run, role)
-        if near is None:
-            return None
-        cells = run.table("cell_summary")
-        score, positive = scores_of(cells, role), flags(cells[f"{role}_positive"])
-        step = GAP * (_median(score[positive]) - _median(score[~positive]))
-        low, high = limit - step, limit + step
-        words = f"at {number(low)} and {number(high)} grey levels"
-    else:
+    near = borderline(run, role)
+    if near is None or rows["rule"].iloc[0] != "intensity":
         return None
+    cells = run.table("cell_summary")
+    score, positive = scores_of(cells, role), flags(cells[f"{role}_positive"])
+    step = GAP * (_median(score[positive]) - _median(score[~positive]))
+    low, high = limit - step, limit + step
+    words = f"at {number(low)} and {number(high)} grey levels"
     return round(float(np.interp(low, x, y))), round(float(np.interp(high, x, y))), words
 
 

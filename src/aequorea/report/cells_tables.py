@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from aequorea.report.cells_views import markers_of
-from aequorea.report.data_table import DataTable, data_table
+from aequorea.report.data_table import MOST_NAMED_ROWS, DataTable, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from aequorea.report.run_contents import RunContents
 
 _MOST_CELLS = 40
-_MOST_REGIONS = 60
 _MOST_CHANGES = 60
 _MOST_PHENOTYPES = 24
 _KINDS = ("added", "removed", "split", "merged", "changed")
@@ -45,31 +43,6 @@ _PHENOTYPES_EXPLAINED = (
 )
 
 
-def named(
-    frame: pd.DataFrame,
-    columns: Mapping[str, str],
-    *,
-    file: str,
-    most: int = _MOST_REGIONS,
-    explained: Sequence[str] = (),
-) -> DataTable:
-    """A table with headings of its own.
-
-    Parameters
-    ----------
-    frame : DataFrame
-    columns : mapping of column to heading
-        Those without values are left out.
-    file : str
-    most : int
-        Rows shown.
-    explained : sequence of str
-    """
-    table = data_table(frame.head(most), list(columns), file=file)
-    headings = [(columns[column], column, is_number) for _, column, is_number in table.headings]
-    return replace(table, headings=headings, explained=explained, total=len(frame))
-
-
 def per_region(run: RunContents, names: Mapping[str, str]) -> DataTable:
     """The result of each region: cells and positive cells, as they are counted."""
     overview = run.table("roi_coloc_overview")
@@ -86,7 +59,7 @@ def per_region(run: RunContents, names: Mapping[str, str]) -> DataTable:
     if not plain:
         columns["n_cells"] = "cells found"
     columns["n_cells_at_roi_border"] = "at a border"
-    return named(shown, columns, file="tables/roi_coloc_overview.csv", most=_MOST_REGIONS)
+    return named(shown, columns, file="tables/roi_coloc_overview.csv", most=MOST_NAMED_ROWS)
 
 
 def phenotypes(run: RunContents) -> DataTable | None:
@@ -174,6 +147,12 @@ def _regions(overview: pd.DataFrame, names: Mapping[str, str]) -> DataTable:
         kind = "area (%)"
         told = "cells" if role == "cell" else name
         columns[f"{role}_occupancy_coverage_2d_percent"] = f"{told}, {kind}"
+    for role, name in markers_of(names).items():
+        columns[f"{role}_positive_fraction_counted"] = f"{name} +, fraction of those counted"
+    if overview["n_cells_counted"].equals(overview["n_cells"]):
+        columns = {c: h for c, h in columns.items() if not c.endswith("_fraction_counted")}
+    columns |= {"counting_area_um2": "area counted in (µm²)"}
+    columns |= {"counting_volume_um3": "volume counted in (µm³)"}
     columns |= {"section_um": "section (µm)", "mean_cell_height_um": "cell height (µm)"}
     return named(overview, columns, file="tables/roi_coloc_overview.csv")
 

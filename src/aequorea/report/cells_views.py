@@ -54,6 +54,8 @@ class FieldView:
         ``cell_summary``.
     planes, labels : mapping of role to ndarray, shape (y, x)
     rois : ndarray of int, shape (y, x)
+    region_names : mapping of int to str
+        Those that have a name.
     """
 
     image: StoredImage
@@ -62,6 +64,7 @@ class FieldView:
     planes: Mapping[str, NDArray[Any]]
     labels: Mapping[str, NDArray[Any]]
     rois: NDArray[Any]
+    region_names: Mapping[int, str] = field(default_factory=dict)
     _sections: dict[tuple[str, str, int], NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
@@ -76,7 +79,15 @@ class FieldView:
             return np.zeros(shape, np.uint8) if found is None else found
 
         labels = {role: seen(role) for role in names}
-        return cls(image, names, run.table("cell_summary"), planes, labels, seen("rois"))
+        return cls(
+            image,
+            names,
+            run.table("cell_summary"),
+            planes,
+            labels,
+            seen("rois"),
+            _region_names(run.table("roi_coloc_overview")),
+        )
 
     @property
     def is_stack(self) -> bool:
@@ -168,6 +179,13 @@ class FieldView:
         if plane.dtype.kind not in "ui" or top not in _LIKELY_CEILINGS:
             return 0.0, 0.0
         return float(np.mean(plane == top)), top
+
+
+def _region_names(overview: pd.DataFrame) -> dict[int, str]:
+    if "roi_name" not in overview:
+        return {}
+    known = zip(overview["roi_id"].astype(int), overview["roi_name"].astype(str), strict=True)
+    return {k: name for k, name in known if name and name != str(k)}
 
 
 def _limits(plane: NDArray[Any]) -> tuple[float, float]:

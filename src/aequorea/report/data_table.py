@@ -11,9 +11,10 @@ import pandas as pd
 from aequorea.report.numbers import DASH, fixed, is_whole, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MOST_ROWS = 200
+MOST_NAMED_ROWS = 60
 _HEADINGS = {
     "region_name": "region",
     "channel_a": "channel A",
@@ -80,6 +81,8 @@ _EXPLAINED = {
     "offset": "amplitude, offset, centre, FWHM: of the Gaussian fitted to r against shift",
 }
 _ONE_DECIMAL = {"n_independent"}
+_PROBABILITIES = {"p_value", "p_fdr"}
+_LEAST_PRINTED = 0.001
 _WIDE = 12
 _PAIR = ("channel_a", "channel_b")
 _UNITS = {"_um": "µm", "_px": "px", "_s": "s"}
@@ -87,12 +90,14 @@ _UNITS = {"_um": "µm", "_px": "px", "_s": "s"}
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what is shown, what it sorts by, and the mark of the note why it is empty."""
+    """One cell: what is shown, what it sorts by, the mark of a note, where it leads, its colour."""
 
     text: str
     key: str
     mark: str = ""
     is_number: bool = False
+    link: str = ""
+    light: str = ""
 
     @property
     def empty(self) -> bool:
@@ -167,7 +172,7 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
         told = reason if isinstance(reason, str) else ""
         cells = [_cell(record[c], c, numeric=numeric[c]) for c in shown]
         if told and any(cell.empty for cell in cells):
-            mark = marks.setdefault(told, _letters(len(marks)))
+            mark = marks.setdefault(told, letters(len(marks)))
             cells = [replace(cell, mark=mark) if cell.empty else cell for cell in cells]
         rows.append(cells)
     return DataTable(
@@ -184,9 +189,34 @@ def data_table(frame: pd.DataFrame, columns: Sequence[str], *, file: str) -> Dat
     )
 
 
-def _letters(number: int) -> str:
+def named(
+    frame: pd.DataFrame,
+    columns: Mapping[str, str],
+    *,
+    file: str,
+    most: int = MOST_NAMED_ROWS,
+    explained: Sequence[str] = (),
+) -> DataTable:
+    """A table with headings of its own.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    columns : mapping of column to heading
+        Those without values are left out.
+    file : str
+    most : int
+        Rows shown.
+    explained : sequence of str
+    """
+    table = data_table(frame.head(most), list(columns), file=file)
+    headings = [(columns[column], column, is_number) for _, column, is_number in table.headings]
+    return replace(table, headings=headings, explained=explained, total=len(frame))
+
+
+def letters(number: int) -> str:
     """The marks a, b, … z, aa, ab, … in this order."""
-    first = _letters(number // 26 - 1) if number >= 26 else ""
+    first = letters(number // 26 - 1) if number >= 26 else ""
     return first + chr(ord("a") + number % 26)
 
 
@@ -232,7 +262,8 @@ def _cell(value: Any, column: str, *, numeric: bool) -> Cell:
     if column in _ONE_DECIMAL:
         text = fixed(value, 1)
     elif column in _COEFFICIENTS:
-        text = fixed(value)
+        tiny = column in _PROBABILITIES and 0 <= float(value) < _LEAST_PRINTED
+        text = f"< {_LEAST_PRINTED}" if tiny else fixed(value)
     else:
         text = number(int(value)) if is_whole(value) or float(value).is_integer() else number(value)
     return Cell(text, repr(float(value)), is_number=True)

@@ -156,7 +156,7 @@ def channels_figure(
     panels = [_grey(grey_a), _grey(grey_b), both]
     titles = [(names[0], GREEN), (names[1], MAGENTA), ("overlay", INK)]
     figure, axes = _panels(panels, titles, a.shape, pixel_um)
-    _scale_bar(axes[-1], a.shape, pixel_um)
+    scale_bar(axes[-1], a.shape, pixel_um)
     if regions is not None:
         _write_ids(axes[-1], regions)
     return figure
@@ -201,7 +201,7 @@ def thresholds_figure(
         ("above both (white)", INK),
     ]
     figure, axes = _panels(panels, titles, a.shape, pixel_um)
-    _scale_bar(axes[-1], a.shape, pixel_um)
+    scale_bar(axes[-1], a.shape, pixel_um)
     return figure
 
 
@@ -259,9 +259,10 @@ def _panels(
     return figure, axes
 
 
-def _scale_bar(
+def scale_bar(
     axes: Axes, shape: tuple[int, ...], pixel_um: tuple[float | None, float | None]
 ) -> None:
+    """A white bar of a round length in the lower right corner; none without a pixel size."""
     x_um = pixel_um[1]
     if pixel_um[0] is None or x_um is None:
         return

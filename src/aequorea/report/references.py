@@ -167,6 +167,36 @@ REFERENCES = {
         "Anat Rec 94:239–247.",
         "10.1002/ar.1090940210",
     ),
+    "welch1947": Reference(
+        "Welch BL (1947). The generalization of 'Student's' problem when several different "
+        "population variances are involved. Biometrika 34:28–35.",
+        "10.1093/biomet/34.1-2.28",
+    ),
+    "williams1975": Reference(
+        "Williams DA (1975). The analysis of binary responses from toxicological experiments "
+        "involving reproduction and teratogenicity. Biometrics 31:949–952.",
+        "10.2307/2529820",
+    ),
+    "hurlbert1984": Reference(
+        "Hurlbert SH (1984). Pseudoreplication and the design of ecological field experiments. "
+        "Ecol Monogr 54:187–211.",
+        "10.2307/1942661",
+    ),
+    "lord2020": Reference(
+        "Lord SJ, Velle KB, Mullins RD, Fritz-Laylin LK (2020). SuperPlots: communicating "
+        "reproducibility and variability in cell biology. J Cell Biol 219:e202001064.",
+        "10.1083/jcb.202001064",
+    ),
+    "myllymaki2017": Reference(
+        "Myllymäki M, Mrkvička T, Grabarnik P, Seijo H, Hahn U (2017). Global envelope tests for "
+        "spatial processes. J R Stat Soc B 79:381–404.",
+        "10.1111/rssb.12172",
+    ),
+    "wald1940": Reference(
+        "Wald A (1940). The fitting of straight lines if both variables are subject to error. "
+        "Ann Math Stat 11:284–300.",
+        "10.1214/aoms/1177731868",
+    ),
 }
 
 THRESHOLD_PAPERS = {

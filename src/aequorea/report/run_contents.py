@@ -15,7 +15,7 @@ import zarr
 from aequorea.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -81,7 +81,9 @@ def _shown(value: Any) -> str:
     return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
-def open_contents(run_dir: Path, *, needs: str = "pixel") -> RunContents:
+def open_contents(
+    run_dir: Path, *, needs: str = "pixel", only: Callable[[str], bool] | None = None
+) -> RunContents:
     """Read the record and the tables of a run.
 
     Parameters
@@ -89,6 +91,8 @@ def open_contents(run_dir: Path, *, needs: str = "pixel") -> RunContents:
     run_dir : Path
     needs : str
         The table without which there is nothing to report.
+    only : callable, optional
+        Whether a table of this name is read; all are if not given.
 
     Raises
     ------
@@ -99,10 +103,23 @@ def open_contents(run_dir: Path, *, needs: str = "pixel") -> RunContents:
         record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise RunError(f"{run_dir}: is not an aequorea run (no readable {RECORD})") from None
-    tables = {p.stem: pd.read_parquet(p) for p in sorted((run_dir / "tables").glob("*.parquet"))}
+    tables = {
+        path.stem: pd.read_parquet(path)
+        for path in sorted(_tables_of(run_dir, record))
+        if only is None or only(path.stem)
+    }
     if needs not in tables:
         raise RunError(f"{run_dir}: has no table {needs!r}; finish the run first")
     return RunContents(path=run_dir, record=record, tables=tables)
+
+
+def _tables_of(run_dir: Path, record: Mapping[str, Any]) -> Iterator[Path]:
+    """The tables that the steps of the run made, not what else lies beside them."""
+    for step in record.get("steps", {}).values():
+        for output in step.get("outputs", {}):
+            path = run_dir / output
+            if path.suffix == ".parquet" and path.parent == run_dir / "tables" and path.exists():
+                yield path
 
 
 class StoredImage:

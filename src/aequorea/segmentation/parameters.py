@@ -55,7 +55,7 @@ class SegmentationParameters(Parameters):
     """For the threshold methods: fill holes smaller than this."""
 
     threshold_closing: bool = True
-    """For the threshold methods: close gaps one pixel wide."""
+    """For the threshold methods: close gaps one or two pixels wide."""
 
     threshold_value: float | None = None
     """For 'watershed' and the threshold methods: this grey level instead of an automatic one."""

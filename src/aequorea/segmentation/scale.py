@@ -26,6 +26,7 @@ __all__ = [
     "ObjectScale",
     "estimate_diameter_px",
     "object_scale",
+    "size_notes",
     "stretch_of",
     "tile_with_structure",
 ]
@@ -40,6 +41,8 @@ _MIN_PLANES = 5
 # light from out of focus, and says nothing about its objects.
 _HAZE_RATIO = 0.75
 _USUAL_STRETCH = 2.0
+_LARGER = 1.5  # a blob of so many diameters of another may have it as its texture
+_UNCERTAIN = 2.0  # between the sizes that half of the light and half of the blobs lie above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +58,16 @@ class ObjectScale:
         tell: from the calibration if there is one, else from how they look.
     n_blobs : int
         How many objects the estimate rests on.
+    diameter_by_number_px : float
+        Median over the objects, small ones counting as much as large ones; but for those in or at
+        a larger one, which may be its texture. Far from ``diameter_px`` if the image holds objects
+        of several sizes, or haze beside objects.
     """
 
     diameter_px: float
     stretch: tuple[float, ...]
     n_blobs: int
+    diameter_by_number_px: float = math.nan
 
 
 def estimate_diameter_px(
@@ -137,8 +145,37 @@ def object_scale(
     if not len(blobs):
         return ObjectScale(diameter_px=math.nan, stretch=tuple(stretch), n_blobs=0)
     diameters, responses = blobs[:, -1], blobs[:, -2]
-    diameter = _weighted_median(diameters, responses * diameters**1.5)
-    return ObjectScale(diameter_px=diameter, stretch=tuple(stretch), n_blobs=len(blobs))
+    return ObjectScale(
+        diameter_px=_weighted_median(diameters, responses * diameters**1.5),
+        stretch=tuple(stretch),
+        n_blobs=len(blobs),
+        diameter_by_number_px=_weighted_median(diameters, _standing_alone(blobs)),
+    )
+
+
+def size_notes(diameter_px: float, diameter_by_number_px: float) -> tuple[str, ...]:
+    """What to say of a size that most of the light and most of the objects do not agree on.
+
+    Parameters
+    ----------
+    diameter_px, diameter_by_number_px : float
+        As :class:`ObjectScale` has them; NaN is unknown.
+
+    Examples
+    --------
+    >>> size_notes(57.0, 15.2)
+    ('object size is uncertain: 57 px by area, 15 px by number; give diameter_px (or diameter_um)',)
+    >>> size_notes(20.0, 15.2)
+    ()
+    """
+    low, high = sorted((diameter_px, diameter_by_number_px))
+    if not high > _UNCERTAIN * low:
+        return ()
+    note = (
+        f"object size is uncertain: {diameter_px:.0f} px by area, {diameter_by_number_px:.0f} px "
+        "by number; give diameter_px (or diameter_um)"
+    )
+    return (note,)
 
 
 def stretch_of(spacing_um: Sequence[float], ndim: int) -> list[float]:
@@ -325,6 +362,24 @@ def _not_overlapping(blobs: FloatArray) -> BoolArray:
                     break
         kept[i] = free
     return kept
+
+
+@njit(cache=True, nogil=True)
+def _standing_alone(blobs: FloatArray) -> FloatArray:
+    """1 for each blob that does not overlap a larger one, else 0."""
+    n, ndim = blobs.shape[0], blobs.shape[1] - 2
+    alone = np.ones(n)
+    for i in range(n):
+        for j in range(n):
+            if blobs[j, ndim + 1] > _LARGER * blobs[i, ndim + 1]:
+                square = 0.0
+                for d in range(ndim):
+                    square += (blobs[i, d] - blobs[j, d]) ** 2
+                reach = 0.5 * (blobs[i, ndim + 1] + blobs[j, ndim + 1])
+                if square < reach * reach:
+                    alone[i] = 0.0
+                    break
+    return alone
 
 
 def _weighted_median(values: FloatArray, weights: FloatArray) -> float:

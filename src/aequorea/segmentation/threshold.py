@@ -12,9 +12,11 @@ from aequorea.colocalization.thresholds import auto_threshold
 from aequorea.errors import AxisMismatchError, InputError
 from aequorea.segmentation.parameters import SegmentationParameters
 from aequorea.segmentation.result import Response, Segmentation
-from aequorea.segmentation.watershed_plan import LEVELS, li_level
+from aequorea.segmentation.watershed_plan import LEVELS, li_level, noise_sd
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import numpy.typing as npt
 
     from aequorea.segmentation.result import Fact
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["LI", "OTSU", "PERCENTILE", "threshold_segmentation"]
 
 THRESHOLDS = ("otsu", "li", "percentile")
+_MOST_COVERED = 0.5
+_LEAST_SEPARATION = 2.0  # of threshold and background, in SD of the pixels' noise
 
 
 def threshold_segmentation(
@@ -56,7 +60,10 @@ def threshold_segmentation(
     Returns
     -------
     Segmentation
-        Objects 1 to n in scan order; fact ``threshold``.
+        Objects 1 to n in scan order; facts ``threshold``, ``above_fraction`` (of the pixels
+        inside the mask), ``background`` (median of the others) and ``noise`` (SD, from differences
+        of neighbours). A note says where the threshold lies within twice the noise of the
+        background, or objects cover more than half of the image.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def threshold_segmentation(
 class Threshold:
     """Back-ends ``otsu``, ``li`` and ``percentile``; see :func:`threshold_segmentation`."""
 
-    version = 1
+    version = 2
     late = frozenset({"threshold_min_object_px", "threshold_min_hole_px", "threshold_closing"})
 
     def __init__(self, name: str) -> None:
@@ -150,8 +157,13 @@ class Threshold:
             if mask is not None:
                 inside &= mask
             threshold = _threshold(filtered[inside], self.name, options.threshold_percentile)
-        known = threshold is not None and math.isfinite(threshold)
-        facts: dict[str, Fact] = {"threshold": float(threshold) if known else None}
+        facts: dict[str, Fact] = {"threshold": None}
+        if threshold is not None and math.isfinite(threshold):
+            facts = {
+                "threshold": float(threshold),
+                **_two_kinds(filtered if mask is None else filtered[mask], float(threshold)),
+                "noise": noise_sd(image) if image.size else 0.0,
+            }
         return Response(arrays={"filtered": filtered}, facts=facts)
 
     def label(self, response: Response, options: SegmentationParameters) -> Segmentation:
@@ -170,7 +182,41 @@ class Threshold:
             above = ~_without_small(~above, options.threshold_min_hole_px, corners=False)
         corners = ndimage.generate_binary_structure(above.ndim, above.ndim)
         labels, _ = ndimage.label(above, corners)
-        return Segmentation(labels=labels.astype(np.int32, copy=False), facts=response.facts)
+        return Segmentation(
+            labels=labels.astype(np.int32, copy=False),
+            facts=response.facts,
+            notes=tuple(_doubts(response.facts, float(above.mean()))),
+        )
+
+
+def _two_kinds(values: npt.NDArray[np.float32], threshold: float) -> dict[str, Fact]:
+    """The share of pixels above the threshold, and the level of the others."""
+    finite = values[np.isfinite(values)]
+    below = finite[finite <= threshold]
+    return {
+        "above_fraction": 1 - below.size / finite.size if finite.size else None,
+        "background": float(np.median(below)) if below.size else None,
+    }
+
+
+def _doubts(facts: Mapping[str, Fact], covered: float) -> Iterator[str]:
+    """Whether the threshold tells anything apart; any image has one."""
+    threshold, background, noise = (facts.get(k) for k in ("threshold", "background", "noise"))
+    above = float(facts.get("above_fraction") or 0.0)
+    if threshold is not None and background is not None and noise:
+        separation = (float(threshold) - float(background)) / float(noise)
+        if separation < _LEAST_SEPARATION:
+            yield (
+                f"the threshold {float(threshold):.4g} does not separate two kinds of pixels "
+                f"({100 * above:.0f} % of the image above it): it lies {separation:.1f} SD of the "
+                "noise above the background"
+            )
+            return
+    if max(covered, above) > _MOST_COVERED:
+        yield (
+            f"the threshold {float(threshold or 0.0):.4g} may not separate two kinds of pixels "
+            f"({100 * max(covered, above):.0f} % of the image above it)"
+        )
 
 
 def _threshold(values: npt.NDArray[np.float32], method: str, percentile: float) -> float:

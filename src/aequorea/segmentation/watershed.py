@@ -11,7 +11,7 @@ import numpy as np
 from aequorea.errors import AxisMismatchError, CalibrationError, InputError
 from aequorea.segmentation.parameters import SegmentationParameters
 from aequorea.segmentation.result import Response, Segmentation
-from aequorea.segmentation.scale import ObjectScale, object_scale, stretch_of
+from aequorea.segmentation.scale import ObjectScale, object_scale, size_notes, stretch_of
 from aequorea.segmentation.watershed_basins import basins, contacts, saddles
 from aequorea.segmentation.watershed_plan import (
     LEVELS,
@@ -80,7 +80,8 @@ def watershed_segmentation(
     -------
     Segmentation
         Objects in order of their summits in the image. Facts: diameter_px, plane_stretch,
-        threshold, background and noise in grey levels.
+        threshold, background and noise in grey levels. A note says where the typical diameter is
+        uncertain: half of the light and half of the objects lie at very unlike sizes.
 
     Raises
     ------
@@ -233,7 +234,10 @@ class Watershed:
                 "pairs": pairs,
                 "heights": heights,
             },
-            facts=facts_of(plan),
+            facts={
+                **facts_of(plan),
+                "diameter_by_number_px": _known_or_none(scale.diameter_by_number_px),
+            },
         )
 
     def label(self, response: Response, options: SegmentationParameters) -> Segmentation:
@@ -261,9 +265,10 @@ class Watershed:
             min_size=options.watershed_min_size,
         )
         renumber(out.ravel(), numbers)
-        notes = (
-            () if numbers.any() else ("nothing rises above noise and smallest size; no objects",)
-        )
+        by_number = response.facts.get("diameter_by_number_px")
+        notes = size_notes(plan.diameter_px, math.nan if by_number is None else float(by_number))
+        if not numbers.any():
+            notes = (*notes, "nothing rises above noise and smallest size; no objects")
         return Segmentation(labels=out, facts=facts, notes=notes)
 
 
@@ -303,9 +308,12 @@ def facts_of(plan: WatershedPlan) -> dict[str, Fact]:
     }
     for name in WatershedPlan.__annotations__:
         if name not in ("stretch", "ndim"):
-            value = getattr(plan, name)
-            facts[name] = None if isinstance(value, float) and math.isnan(value) else value
+            facts[name] = _known_or_none(getattr(plan, name))
     return facts
+
+
+def _known_or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def shown_facts(plan: WatershedPlan) -> dict[str, Fact]:

@@ -24,7 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 
-_PLACES_TRIED = 400
+_PLACES_TRIED = 200
+_ARRANGEMENTS_TRIED = 20
 _GAP_UM = 0.8
 _READ_NOISE = 1.5
 
@@ -270,6 +271,22 @@ def _bodies(
     rng: np.random.Generator,
 ) -> tuple[Labels, Labels]:
     """Cells as ellipsoids lying in the plane, with an eccentric nucleus each."""
+    for _ in range(_ARRANGEMENTS_TRIED):
+        found = _arranged(size, spacing, n_cells, cell_um, nucleus_um, elongation, rng)
+        if found is not None:
+            return found
+    raise InputError(f"n_cells: no room for {n_cells} cells in {size}; ask for fewer or smaller")
+
+
+def _arranged(
+    size: tuple[int, ...],
+    spacing: FloatArray,
+    n_cells: int,
+    cell_um: float,
+    nucleus_um: float,
+    elongation: float,
+    rng: np.random.Generator,
+) -> tuple[Labels, Labels] | None:
     cells, nuclei = np.zeros(size, np.int32), np.zeros(size, np.int32)
     extent = np.array(size) * spacing
     for k in range(1, n_cells + 1):
@@ -288,7 +305,7 @@ def _bodies(
             if not cells[box][_inside(offsets, radii + _GAP_UM)].any():
                 break
         else:
-            raise InputError(f"n_cells: no room for cell {k} in {size}; ask for fewer or smaller")
+            return None
         body = _inside(offsets, radii)
         cells[box][body] = k
         small = min(nucleus_um / 2, 0.75 * half_z)

@@ -216,3 +216,24 @@ def test_bad_requests_are_one_line_and_leave_nothing(image_path, tmp_path, param
 def test_the_number_of_markers_follows_the_configuration():
     assert markers_in({"marker3": {}}) == 3
     assert markers_in({}, least=0) == 0
+
+
+def test_notes_of_a_method_are_warnings_of_the_run_and_told_once_on_its_page(tmp_path):
+    from aequorea.simulate.nuclei import simulated_nuclei
+
+    image = simulated_nuclei((360, 360), n=70, diameter_px=14, rng=0).image.astype(np.float32)
+    y, x = np.mgrid[:360, :360] / 360
+    for centre in (0.3, 0.7):
+        image += 2 * image.max() * np.exp(-((y - centre) ** 2 + (x - centre) ** 2) / 0.02)
+    path = tmp_path / "hazy.ome.tif"
+    spacing = {"y": 1.0, "x": 1.0}
+    data = image.astype(np.float32)[None]
+    aequorea.save(Image(data=data, axes="cyx", channels=("DAPI",), spacing_um=spacing), path)
+    result = count(path, markers=0, parameters={}, out=tmp_path / "run")
+    told = [w for w in result.warnings if "object size is uncertain" in w]
+    assert len(told) == 1
+    assert told[0].startswith("DAPI, the whole image: object size is uncertain: ")
+    assert "px by number; give diameter_px (or diameter_um)" in told[0]
+    page = result.report.read_text()
+    assert page.count("px by number; give diameter_px (or diameter_um)") == page.count(told[0])
+    assert count(path, markers=0, parameters={}, out=tmp_path / "run").warnings == result.warnings

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -336,3 +337,77 @@ def test_a_paused_run_keeps_what_came_after(run):
     again = run(*steps, until="early")
     assert (again.executed, again.skipped) == ((), ("early",))
     assert run(*steps).skipped == ("early", "late")
+
+
+def test_bad_input_found_after_a_step_keeps_what_was_done(run, tmp_path):
+    def refuse(context):
+        raise InputError("nothing to see")
+
+    first = one_step(
+        name="first", outputs=("tables/first.csv",), function=writes("tables/first.csv")
+    )
+    with pytest.raises(InputError, match="nothing to see"):
+        run(first, one_step(refuse, needs=("first",)))
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert record["state"] == "failed"
+    assert record["steps"]["first"]["state"] == "done"
+    assert run(first, one_step(needs=("first",))).skipped == ("first",)
+
+
+def test_results_that_left_the_plan_are_removed(run):
+    def folder(context):
+        (context.target("b.zarr") / "c").mkdir(parents=True)
+
+    early = one_step()
+    late = one_step(folder, name="late", outputs=("b.zarr",))
+    out = run(early, late).directory
+    (out / "notes.txt").write_text("by the user")
+    assert run(early).skipped == ("only",)
+    assert sorted(p.name for p in out.iterdir()) == ["notes.txt", "run.json", "tables"]
+    assert run(early, late).executed == ("late",)
+    more = one_step(
+        lambda context: [writes(name)(context) for name in ("tables/a.csv", "tables/c.csv")],
+        outputs=("tables/a.csv", "tables/c.csv"),
+    )
+    run(more)
+    assert run(early).executed == ("only",)
+    assert sorted(p.name for p in (out / "tables").iterdir()) == ["a.csv"]
+    assert verify(out).ok
+
+
+def test_nothing_outside_the_directory_is_ever_removed(run, tmp_path):
+    out = run(one_step()).directory
+    treasure = tmp_path / "treasure.txt"
+    treasure.write_text("gold")
+    record = json.loads((out / "run.json").read_text())
+    facts = record["steps"]["only"]["outputs"]["tables/a.csv"]
+    record["steps"]["gone"] = {
+        "state": "done",
+        "outputs": {"../treasure.txt": facts, str(treasure): facts, ".": facts},
+    }
+    (out / "run.json").write_text(json.dumps(record))
+    assert run(one_step()).skipped == ("only",)
+    assert treasure.read_text() == "gold"
+
+
+def test_a_result_that_was_altered_is_kept_aside_and_told(run):
+    for number, place in enumerate(("altered", "altered-2"), start=1):
+        out = run(one_step(version=number)).directory
+        (out / "tables/a.csv").write_text(f"mine {number}")
+        again = run(one_step(version=number + 1))
+        assert again.executed == ("only",)
+        told = f"tables/a.csv: was changed after the run had written it.* as {place}/tables/a.csv"
+        assert any(re.search(told, w) for w in again.warnings)
+        assert (out / place / "tables/a.csv").read_text() == f"mine {number}"
+        assert (out / "tables/a.csv").read_text() == "x"
+        assert verify(out).ok
+    assert run(one_step(version=3)).warnings == ()
+
+
+def test_an_altered_result_of_a_step_that_left_the_plan_is_kept_aside(run):
+    late = one_step(writes("tables/b.csv"), name="late", outputs=("tables/b.csv",))
+    out = run(one_step(), late).directory
+    (out / "tables/b.csv").write_text("mine")
+    run(one_step())
+    assert (out / "altered/tables/b.csv").read_text() == "mine"
+    assert not (out / "tables/b.csv").exists()

@@ -23,6 +23,7 @@ class Counting(Parameters):
     letters: tuple[str, ...] | None = None
     ratio: float = option(0.5, gt=0, lt=1)
     loud: bool = False
+    labels: Path | None = None
 
 
 def count(context, sample, parameters):
@@ -58,9 +59,10 @@ def run_one(sample, out, study=None):
         inputs=("text",),
         parameters={"all": model.values},
     )
-    return run_steps(
-        [step], out, workflow="letters", inputs={"text": sample.file}, parameters=model
-    )
+    inputs = {"text": sample.file}
+    if model.values.labels is not None:
+        inputs["labels_text"] = model.values.labels
+    return run_steps([step], out, workflow="letters", inputs=inputs, parameters=model)
 
 
 def most_frequent(context):

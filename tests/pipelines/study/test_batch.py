@@ -353,8 +353,7 @@ def test_a_blinded_study_tells_nothing_until_it_is_unblinded(run, folder):
     table = result.table("letters")
     assert list(table.columns) == ["sample", "control", "code", "letter", "n"]
     assert table["sample"].tolist() == table["code"].tolist()
-    told = [p for p in contents(result.directory) if p != "unblind.csv"]
-    for name in told:
+    for name in contents(result.directory):
         content = contents(result.directory)[name]
         assert b"KO" not in content, name
         assert b"m2" not in content, name
@@ -391,12 +390,103 @@ def test_unblinding_what_is_not_blinded(run, folder):
     blind = run(blind=True, out=folder / "blind").directory
     with pytest.raises(OutputError, match="begun as a blinded study"):
         run(out=blind)
-    (blind / "unblind.csv").write_text("code\n")
+    key = folder / "blind-key.aequorea/unblind.csv"
+    key.write_text("code\n")
     with pytest.raises(InputError, match="not a key file"):
         unblind(blind)
-    (blind / "unblind.csv").unlink()
+    key.unlink()
     with pytest.raises(FileMissingError, match="put it back"):
         unblind(blind)
+    with pytest.raises(FileMissingError, match="put it back"):
+        run(blind=True, out=blind)
+
+
+@pytest.fixture
+def telling(folder, letters):
+    """A study whose names, files and faults all tell conditions."""
+    (folder / "secret").mkdir()
+    for name, text in {"good": "aab", "bad": "bad", "boom": "boom", "die": "die"}.items():
+        (folder / f"secret/KO_{name}.txt").write_text(text)
+    (folder / "secret/KO_labels.tif").write_text("labels")
+    rows = [f"secret/KO_{k}.txt,KO-{k},secret/KO_labels.tif" for k in ("good", "bad", "boom")]
+    sheet(folder, "file,sample,params.labels\n" + "\n".join([*rows, "secret/KO_die.txt,KO-die,"]))
+
+    def run(**options):
+        study = load_study(folder / "study.toml")
+        return run_study(
+            study,
+            partial(letters.run_one, study=study),
+            workflow="letters",
+            shared_parameters=study.shared_parameters(letters.Counting),
+            blind=True,
+            **options,
+        )
+
+    return run
+
+
+def tells(directory):
+    """Files of a folder whose content or name tells a condition."""
+    files = [p for p in Path(directory).rglob("*") if p.is_file()]
+    return [str(p) for p in files if b"KO" in p.read_bytes() or b"secret" in p.read_bytes()] + [
+        str(p) for p in Path(directory).rglob("*") if "KO" in p.name or p.is_symlink()
+    ]
+
+
+def test_nothing_in_the_directory_of_a_blinded_study_tells_what_its_samples_are(telling, folder):
+    result = telling(workers=2)
+    assert (len(result.done), len(result.failed)) == (1, 3)
+    assert tells(result.directory) == []
+    assert "KO" not in " ".join([*result.failed.values(), *result.warnings, *result.done])
+    assert any(f"{code}.txt: is bad" in why for code, why in result.failed.items())
+    (record,) = [
+        json.loads((result.run_dirs[code] / "run.json").read_text()) for code in result.done
+    ]
+    key = folder / "results-key.aequorea"
+    assert record["inputs"]["text"]["path"] == str(key / f"images/{result.done[0]}.txt")
+    assert record["parameters"]["labels"].endswith(f"images/{result.done[0]}_labels.tif")
+    assert "KO-good" in (key / "unblind.csv").read_text()
+
+    (folder / "secret/KO_good.txt").write_text("aaa")  # edited: still the same image
+    for name in ("bad", "boom", "die"):
+        (folder / f"secret/KO_{name}.txt").write_text("b")
+    again = telling()
+    assert again.failed == {}
+    assert len(again.executed) == 4
+    assert set(again.run_dirs) == set(result.run_dirs)
+    assert tells(result.directory) == []
+    assert all(verify(d).ok for d in again.run_dirs.values())
+    assert telling().executed == ()
+
+
+def test_codes_do_not_follow_from_names_and_are_kept(run, folder):
+    first = run(blind=True, out=folder / "one")
+    other = run(blind=True, out=folder / "two")
+    assert set(first.done).isdisjoint(other.done)
+    text = (folder / "samples.csv").read_text()
+    sheet(folder, "\n".join(text.splitlines()[:3]) + "\n")
+    assert set(run(blind=True, out=folder / "one").done) < set(first.done)
+    sheet(folder, text)
+    again = run(blind=True, out=folder / "one")
+    assert (again.done, again.executed) == (first.done, ())
+
+
+def test_the_key_is_a_table_without_formulas(letters, tmp_path):
+    (tmp_path / "x.txt").write_text("x")
+    sample = Sample(name="=1+1", file=tmp_path / "x.txt", metadata={"note": "@SUM(1)"})
+    study = Study(name="mine", samples=(sample,), out=tmp_path / "out")
+    out = run_study(study, letters.run_one, workflow="letters", blind=True).directory
+    assert ",'=1+1," in (tmp_path / "out-key.aequorea/unblind.csv").read_text()
+    unblind(out)
+    table = pd.read_parquet(out / "tables/letters.parquet")
+    assert table["sample"].tolist() == ["=1+1"]
+    assert table["note"].tolist() == ["@SUM(1)"]
+
+
+def test_images_of_the_key_are_no_samples(run, folder):
+    run(blind=True)
+    (folder / "list.toml").write_text("files = ['**/[abcn].txt', '**/*.txt']\nout = 'other'")
+    assert len(load_study(folder / "list.toml").samples) == 4
 
 
 def test_two_samples_of_one_code(letters, tmp_path):

@@ -50,7 +50,7 @@ def test_columns_and_tables_that_some_samples_lack(origin):
 
 
 def test_numbers_of_the_sheet(origin):
-    values = [("1", "0.5", "x", "1"), ("2", "1e3", "2", "")]
+    values = [("1", "0.00005", "x", "1"), ("2", "1000", "2", "")]
     parts = [
         origin(
             k,
@@ -64,6 +64,16 @@ def test_numbers_of_the_sheet(origin):
     assert table["b"].dtype == "Float64"
     assert table["c"].tolist()[0] == "x"
     assert table["d"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [("007", "7"), ("1_0", "10"), ("1.10", "1.1"), ("1e3", "2"), ("+1", "1"), ("nan", "1.5"),
+     ("9" * 19, "1.5"), ("-0", "1"), ("inf", "1"), ("0x1", "1"), ("٣", "1"), (" 1", "1")],
+)  # fmt: skip
+def test_names_made_of_digits_stay_as_they_are_written(origin, texts):
+    parts = [origin(k, {"slide": v}, t={"n": [0]}) for k, v in zip("pq", texts, strict=True)]
+    assert collected("t", parts)["slide"].tolist() == list(texts)
 
 
 def test_types_that_do_not_go_together(origin):

@@ -1,5 +1,7 @@
 """Control samples of a study, from files."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -77,6 +79,27 @@ def test_controls_that_cannot_be_used_are_told(samples, tmp_path):
     told = [w for w in found.warnings if "is not used" in w]
     assert [w.split("'")[1] for w in told] == ["gone", "broken", "plain", "other"]
     assert "no channel shows the stain 'Cy5'; expected one of DAPI, GFP, RFP" in told[3]
+
+
+def test_controls_are_read_as_the_samples_are(tmp_path):
+    file = tmp_path / "n.ome.tif"
+    pixels = np.stack([np.full((2, 16, 16), 900), np.full((2, 16, 16), 100)]).astype("u2")
+    aequorea.save(Image(data=pixels, axes="tcyx", channels=("A", "B")), file)
+    sample = Sample(name="n", file=file, control="negative")
+
+    def level(**how):
+        found = control_tables([sample], settings=lambda s: SimpleNamespace(**how))
+        return found.negative_levels["percentile_level"].tolist(), found.warnings
+
+    assert level(frame=0)[0] == [900, 900]
+    assert level(frame=1)[0] == [100, 100]
+    assert "no frame 2" in level(frame=2)[1][0]
+    assert "is not used" in level(scene=3)[1][0]
+    assert level(axes="ctyx", frame=0)[0] == [900, 100]
+    steps = [
+        controls_step([sample], settings=lambda s, k=k: SimpleNamespace(frame=k)) for k in (0, 1)
+    ]
+    assert steps[0].parameters != steps[1].parameters
 
 
 def test_no_controls(samples):

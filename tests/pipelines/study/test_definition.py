@@ -261,6 +261,19 @@ def test_wrong_parameters_are_found_before_anything_runs(study, letters, column,
         found.check_parameters(letters.Counting)
 
 
+def test_files_that_parameters_name_are_relative_to_the_sheet(
+    study, letters, tmp_path, monkeypatch
+):
+    sheet = "file,params.labels\na.txt,masks\\a.tif\nb.txt,masks/b.tif\n"
+    found = study(sheet, files=("a.txt", "b.txt", "masks/a.tif"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    first = found.sample_parameters(found.samples[0], letters.Counting)
+    assert first.values.labels.read_text() == "masks/a.tif"
+    with pytest.raises(FileMissingError, match=r"row 3, column 'params.labels': .*b.tif does not"):
+        found.check_parameters(letters.Counting)
+
+
 def test_wrong_shared_parameters_name_the_study_file(study, letters):
     found = study("file\na.txt\n", "[params]\nfactr = 3")
     with pytest.raises(InputError, match=r"study.toml: \[params\]: unknown key 'factr'"):

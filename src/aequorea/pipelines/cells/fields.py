@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aequorea.errors import AequoreaWarning, ChannelError, InputError
+from aequorea.errors import AequoreaWarning, AxisMismatchError, ChannelError, InputError
 from aequorea.pipelines.channels import calibrated, open_channels, read_regions_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,45 @@ class CellField:
         z = None if self.z_projection else known.get("z")
         return z, known["y"], known["x"]
 
+    @property
+    def full_shape(self) -> tuple[int, int, int]:
+        """Planes, rows and columns of the channels before planes are chosen."""
+        sizes = self.first.sizes
+        return sizes.get("z", 1), sizes["y"], sizes["x"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Planes, rows and columns that are analysed."""
+        depth, rows, columns = self.full_shape
+        start, stop = z_bounds(depth, self.z_crop)
+        return (1 if self.z_projection else stop - start), rows, columns
+
+    @property
+    def first_plane(self) -> int | None:
+        """The plane of the file, from 0, that is analysed as the first; None for a projection."""
+        return None if self.z_projection else z_bounds(self.full_shape[0], self.z_crop)[0]
+
+    def fitted_labels(self, labels: NDArray[Any], what: str) -> NDArray[Any]:
+        """Labels of what is analysed, shape (z, y, x), also from labels of the whole stack.
+
+        Raises
+        ------
+        AxisMismatchError
+            If they have neither shape.
+        """
+        squeezed = labels.reshape([n for n in labels.shape if n != 1] or [1])
+        for shape in (self.shape, self.full_shape):
+            if squeezed.shape == (tuple(n for n in shape if n != 1) or (1,)):
+                if shape == self.shape:
+                    return squeezed.reshape(shape)
+                if self.z_projection is None:
+                    start, stop = z_bounds(shape[0], self.z_crop)
+                    return squeezed.reshape(shape)[start:stop]
+        raise AxisMismatchError(
+            f"{what}: labels of shape {labels.shape}; the image needs {_without_one(self.shape)}: "
+            "give labels drawn on the same image, as it is analysed"
+        )
+
     def pixels(self, role: str) -> NDArray[Any]:
         """One channel as it is analysed, shape (z, y, x); a plane has z = 1."""
         return prepared_stack(
@@ -98,14 +137,33 @@ def open_field(files: Sequence[Path], parameters: CellsParameters) -> CellField:
         regions, region_names = np.ones(first.shape[-2:], np.uint8), {1: "whole image"}
     crop = None if parameters.z_crop is None else (parameters.z_crop[0], parameters.z_crop[1])
     _tell_uncalibrated(first)
+    _tell_cut_short(crop, depth)
     return CellField(
         images=dict(zip(chosen, images, strict=True)),
         names=_told_names(parameters, chosen, names),
-        regions=_drawn_plane(cropped_regions(regions, depth, crop)),
+        regions=_drawn_plane(
+            cropped_regions(regions, depth, crop), parameters.z_projection, parameters.regions
+        ),
         region_names=region_names,
         z_crop=crop,
         z_projection=parameters.z_projection,
     )
+
+
+def _without_one(shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """A plane has no planes to count."""
+    return shape[1:] if shape[0] == 1 else shape
+
+
+def _tell_cut_short(crop: tuple[int, int] | None, depth: int) -> None:
+    if crop is not None and crop[1] > depth:
+        start, stop = z_bounds(depth, crop)
+        warnings.warn(
+            f"--z-crop {crop[0]},{crop[1]}: there are {depth} planes only; {start} to {stop - 1} "
+            "(from 0) are analysed",
+            AequoreaWarning,
+            stacklevel=3,
+        )
 
 
 def as_stack(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -178,11 +236,22 @@ def cropped_regions(
     return regions[start:stop]
 
 
-def _drawn_plane(regions: NDArray[Any]) -> NDArray[Any]:
-    """Regions that are alike in every plane, as one plane."""
-    if regions.ndim == 3 and (regions.shape[0] == 1 or not regions.strides[0]):
+def _drawn_plane(
+    regions: NDArray[Any], projection: Projection | None, source: Path | None
+) -> NDArray[Any]:
+    """Regions that hold for every plane, as one plane."""
+    if regions.ndim == 2:
+        return regions
+    if regions.shape[0] == 1 or not regions.strides[0]:
         return np.asarray(regions[0])
-    return regions
+    if projection is None:
+        return regions
+    if not all(np.array_equal(plane, regions[0]) for plane in regions[1:]):
+        raise InputError(
+            f"{source}: the regions differ from plane to plane, and z_projection {projection!r} "
+            "makes one plane of all: draw them in the plane, or count without projection"
+        )
+    return np.asarray(regions[0])
 
 
 def _still(images: Sequence[Image], frame: int) -> list[Image]:
@@ -217,9 +286,10 @@ def _roles(
         else:
             raise ChannelError(f"{where}: no channel {wanted!r} for {role}; it has {told}")
         if chosen[role] >= len(names):
+            alone = " or count cells alone with --markers 0" if role != "cell" else ""
             raise ChannelError(
                 f"{where}: no channel {chosen[role]} for {role}; it has {told} (name one with "
-                f"--{role}.channel)"
+                f"--{role}.channel{alone})"
             )
     shared = [r for r in chosen if list(chosen.values()).count(chosen[r]) > 1]
     if shared:

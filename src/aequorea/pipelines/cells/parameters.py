@@ -19,6 +19,17 @@ from aequorea.segmentation.parameters import SegmentationParameters
 Projection = Literal["max", "mean", "median", "std", "var"]
 
 
+def none_if_said(value: Any) -> Any:
+    """No file, where a file is called ``none`` or nothing; a file of that name is ``./none``.
+
+    Examples
+    --------
+    >>> none_if_said("none"), none_if_said(""), none_if_said("./none")
+    (None, None, './none')
+    """
+    return None if isinstance(value, str) and value.strip().lower() in {"", "none"} else value
+
+
 class ChannelParameters(SegmentationParameters):
     """Cells: the channel whose objects are counted."""
 
@@ -32,11 +43,16 @@ class ChannelParameters(SegmentationParameters):
     """What to call it in tables and figures; the channel's name if not given."""
 
     labels: Path | None = None
-    """A label image to take instead of segmenting this channel."""
+    """A label image to take instead of segmenting this channel; 'none' for none again."""
 
     edited: Path | None = None
     """The labels that a run found, corrected by hand: they take the place of the automatic ones,
-    and what was changed is recorded."""
+    and what was changed is recorded. 'none' takes them back."""
+
+    @field_validator("labels", "edited", mode="before")
+    @classmethod
+    def _none_again(cls, value: Any) -> Any:
+        return none_if_said(value)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -58,9 +74,9 @@ class CountingParameters(Parameters):
 
     counting: Literal["all", "frame", "disector", "abercrombie"] = "all"
     """'all': every cell, those cut by a border flagged. 'frame': an unbiased counting frame, which
-    drops cells that touch its left or lower edge. 'disector': in stacks, cells that begin within
-    the depth counted, inside the frame. 'abercrombie': all, corrected for cells cut by the faces
-    of the section."""
+    drops cells that touch its left or lower edge, without a guard that of the image. 'disector':
+    in stacks, cells that begin within the depth counted, inside the frame. 'abercrombie': all,
+    corrected for cells cut by the first and the last plane."""
 
     frame_guard_um: float = option(0.0, unit="µm", ge=0)
     """For 'frame' and 'disector': how far the frame stays from the edges of the image."""
@@ -70,7 +86,9 @@ class CountingParameters(Parameters):
     side if not given."""
 
     section_um: float | None = option(None, unit="µm", gt=0)
-    """For 'abercrombie': thickness of the section; that of the stack if not given."""
+    """For 'abercrombie': depth of tissue in which the cells were seen, which is that of the stack
+    if not given; less where planes above or below the section were imaged too. Never more: of a
+    thicker section, only what was imaged counts."""
 
 
 class PhenotypeParameters(Parameters):
@@ -109,7 +127,7 @@ class CellsParameters(Parameters):
 
     regions: Path | None = None
     """Regions to count in, one by one: a label image or ImageJ ROIs (.roi, .zip). The whole image
-    if not given."""
+    if not given, or 'none'."""
 
     z_crop: tuple[int, ...] | None = option(None, unit="planes", min_length=2, max_length=2)
     """First plane and the one after the last, from 0."""
@@ -118,14 +136,20 @@ class CellsParameters(Parameters):
     """Project the stack to one plane before anything is found or measured."""
 
     min_cell_px: int = option(50, unit="px", ge=0)
-    """Cells of fewer pixels (within their region) are dropped."""
+    """Cells of fewer pixels (within their region) are dropped; labels corrected by hand (edited)
+    are taken as they are."""
 
     seed: int = option(0, ge=0)
-    """Seed of all random numbers."""
+    """Seed of random numbers, for the record: no method of this workflow draws any."""
 
     cell: ChannelParameters = ChannelParameters()
     counting: CountingParameters = CountingParameters()
     phenotypes: PhenotypeParameters = PhenotypeParameters()
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _none_again(cls, value: Any) -> Any:
+        return none_if_said(value)
 
     @field_validator("spacing_um")
     @classmethod

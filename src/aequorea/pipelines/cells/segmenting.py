@@ -17,6 +17,7 @@ from scipy import ndimage
 from aequorea.errors import AxisMismatchError, InputError
 from aequorea.filters import apply_prefilters
 from aequorea.measure.assignment import assign_to_regions, clip_to_regions
+from aequorea.measure.label_index import LabelIndex
 from aequorea.segmentation.backends import backend
 from aequorea.segmentation.postfilters import apply_postfilters
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from aequorea.segmentation.result import Fact, Response
 
 _LEAST_CONTEXT_PX = 32
+_SAME_CELL = 0.5  # of the smaller of two outlines that overlap
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,6 +160,7 @@ def label(
     method = backend(options.method)
     labels = np.zeros(image.shape, np.int32)
     facts: list[dict[str, Fact]] = []
+    across: list[_Across] = []
     next_label = 1
     for part in responses:
         found = method.label(part.response, options)
@@ -171,6 +174,8 @@ def label(
         renumbered[numbers] = np.arange(next_label, next_label + len(numbers), dtype=np.int32)
         inside = kept > 0
         labels[where][inside] = renumbered[kept[inside]]
+        if whole:
+            across += _across(objects, kept, here, part, renumbered)
         facts.append(
             {
                 "region": part.region,
@@ -181,9 +186,94 @@ def label(
             }
         )
         next_label += len(numbers)
+    _found_once(labels, facts, across)
     kept, dropped = apply_postfilters(labels, image, options)
     left = kept.astype(np.int32, copy=False)
     return FoundObjects(labels=left, facts=tuple(_without(facts, labels, regions, dropped)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Across:
+    """An object of one region whose outline reaches into another."""
+
+    number: int
+    region: int
+    corner: tuple[int, int, int]
+    outline: NDArray[np.bool_]
+    n_inside: int
+
+    @property
+    def box(self) -> NDArray[np.int64]:
+        """First plane, row and column, and those after the last."""
+        return np.array([self.corner, np.add(self.corner, self.outline.shape)])
+
+
+def _across(
+    objects: NDArray[Any],
+    kept: NDArray[Any],
+    regions: NDArray[Any],
+    part: RegionResponse,
+    renumbered: NDArray[np.int32],
+) -> Iterator[_Across]:
+    """The objects kept in one region that reach into others."""
+    elsewhere = np.broadcast_to((regions > 0) & (regions != part.region), objects.shape)
+    reaching = np.unique(objects[elsewhere])
+    reaching = reaching[renumbered[reaching] > 0]
+    if not reaching.size:
+        return
+    boxes = ndimage.find_objects(objects)
+    for k in reaching.tolist():
+        box = boxes[k - 1]
+        z, y, x = (side.start for side in box)
+        yield _Across(
+            number=int(renumbered[k]),
+            region=part.region,
+            corner=(z, y + part.y[0], x + part.x[0]),
+            outline=objects[box] == k,
+            n_inside=int(np.count_nonzero(kept[box] == k)),
+        )
+
+
+def _found_once(
+    labels: NDArray[np.int32], facts: Sequence[dict[str, Fact]], across: Sequence[_Across]
+) -> None:
+    """Of a cell that two regions found and both took for theirs, leave the one with more of it.
+
+    Regions are judged by thresholds of their own, so that they may see one cell in two sizes.
+    """
+    ranked = sorted(across, key=lambda a: (-a.n_inside, a.region, a.number))
+    if len({a.region for a in ranked}) < 2:
+        return
+    boxes = np.array([a.box for a in ranked])
+    region = np.array([a.region for a in ranked])
+    stays = np.ones(len(ranked), np.bool_)
+    for k, here in enumerate(ranked):
+        near = (boxes[:k, 0] < boxes[k, 1]).all(axis=1) & (boxes[k, 0] < boxes[:k, 1]).all(axis=1)
+        rivals = np.flatnonzero(near & stays[:k] & (region[:k] != here.region))
+        stays[k] = not any(_same_cell(here, ranked[r]) for r in rivals)
+    gone = {a.number: a.region for a, left in zip(ranked, stays, strict=True) if not left}
+    if not gone:
+        return
+    is_left = np.ones(int(labels.max()) + 1, np.bool_)
+    is_left[[0, *gone]] = False
+    numbers = np.where(is_left, np.cumsum(is_left), 0).astype(np.int32)
+    labels[...] = numbers[labels]
+    for fact in facts:
+        fact["n_objects"] = int(fact["n_objects"] or 0) - sum(
+            r == fact["region"] for r in gone.values()
+        )
+
+
+def _same_cell(one: _Across, other: _Across) -> bool:
+    """Whether two outlines share more than half of the smaller."""
+    low = np.maximum(one.box[0], other.box[0])
+    high = np.minimum(one.box[1], other.box[1])
+    shared = [
+        a.outline[tuple(slice(*ends) for ends in zip(low - a.corner, high - a.corner, strict=True))]
+        for a in (one, other)
+    ]
+    smaller = min(np.count_nonzero(one.outline), np.count_nonzero(other.outline))
+    return bool(np.count_nonzero(shared[0] & shared[1]) > _SAME_CELL * smaller)
 
 
 def given_objects(
@@ -323,21 +413,15 @@ def _context(options: SegmentationParameters, spacing_um: tuple[float, ...] | No
 
 def _boxes(regions: NDArray[Any], context: int) -> Iterator[tuple[int, tuple[slice, slice]]]:
     """Each region with the part of the plane that holds it and its context."""
-    plane = regions if regions.ndim == 2 else regions.max(axis=0)
-    present = np.unique(regions)
-    present = present[present > 0]
-    if regions.ndim == 2:
-        dense = np.searchsorted(present, plane) + 1
-        boxes = ndimage.find_objects(np.where(plane > 0, dense, 0))
-    else:
-        boxes = [
-            ndimage.find_objects((regions == k).any(axis=0).astype(np.int8))[0] for k in present
-        ]
-    for region, (rows, columns) in zip(present, boxes, strict=True):
+    height, width = regions.shape[-2:]
+    drawn = LabelIndex.of(regions, "regions")
+    for region, (_, rows, columns) in zip(
+        drawn.labels, ndimage.find_objects(drawn.index), strict=True
+    ):
         yield (
             int(region),
             (
-                slice(max(0, rows.start - context), min(plane.shape[0], rows.stop + context)),
-                slice(max(0, columns.start - context), min(plane.shape[1], columns.stop + context)),
+                slice(max(0, rows.start - context), min(height, rows.stop + context)),
+                slice(max(0, columns.start - context), min(width, columns.stop + context)),
             ),
         )

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from aequorea.measure.assignment import assign_to_regions, touches_region_border
+from aequorea.measure.assignment import (
+    RegionExtents,
+    assign_to_regions,
+    region_extents,
+    touches_region_border,
+)
+from aequorea.measure.label_index import LabelIndex
 from aequorea.measure.objects import MORPHOLOGY, measure_objects
 from aequorea.measure.overlap import overlap_counts, voxels_by_group
 from aequorea.measure.positivity import call_positive
@@ -39,6 +45,7 @@ OVERLAP_COLUMNS = (
     "x_max",
     "marker_voxels",
 )
+POSITIVITY_COLUMNS = ("role", "marker", "rule", "n_cells", "n_positive", "note")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -136,6 +143,34 @@ def count_cells(
     )
 
 
+def positivity_table(
+    calls: Mapping[str, PositivityCalls], names: Mapping[str, str]
+) -> pd.DataFrame:
+    """How cells were called positive for each marker, and what a careful user should know.
+
+    Parameters
+    ----------
+    calls, names : mapping of role to its calls, its name
+
+    Returns
+    -------
+    DataFrame
+        One row per marker; ``note`` is empty where there is nothing to say.
+    """
+    rows = [
+        {
+            "role": role,
+            "marker": names[role],
+            "rule": found.parameters.rule,
+            "n_cells": len(found),
+            "n_positive": found.n_positive,
+            "note": "; ".join(found.notes),
+        }
+        for role, found in calls.items()
+    ]
+    return pd.DataFrame(rows, columns=list(POSITIVITY_COLUMNS))
+
+
 def positive_columns(cells: pd.DataFrame) -> list[str]:
     """The columns that say which cells are positive for one marker, in the order of markers."""
     found = [str(c) for c in cells.columns if str(c).endswith("_positive")]
@@ -149,21 +184,12 @@ class _Regions:
         self.labels = regions
         self.spacing_um = spacing_um
         self.depth = shape[0]
-        self.full = np.broadcast_to(regions, shape)
-        self.present = np.unique(regions)
-        self.present = self.present[self.present > 0].astype(np.int64)
-        self.boxes = pd.DataFrame(
-            {
-                "roi_id": self.present,
-                **dict(
-                    zip(
-                        ("y_min", "y_max", "x_min", "x_max"),
-                        np.array([self._box(k) for k in self.present], np.int64).reshape(-1, 4).T,
-                        strict=True,
-                    )
-                ),
-            }
-        )
+        self._drawn = LabelIndex.of(regions, "regions")
+        self.present = self._drawn.labels
+        self.number = np.broadcast_to(self._drawn.index, shape)  # of the region among those present
+        self.whole = self.extents()
+        sides = dict(zip(("y_min", "y_max", "x_min", "x_max"), self.whole.box.T, strict=True))
+        self.boxes = pd.DataFrame({"roi_id": self.present, **sides})
 
     @property
     def is_stack(self) -> bool:
@@ -187,31 +213,9 @@ class _Regions:
         z = self.spacing_um[0]
         return float("nan") if z is None else z * self.pixel_um2
 
-    def _box(self, region: int) -> tuple[int, int, int, int]:
-        inside = self.labels == region
-        plane = inside if inside.ndim == 2 else inside.any(axis=0)
-        rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
-        return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-
-    def areas(self, inside: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Pixels of each region, projected along z; of ``inside`` only, if given."""
-        if self.labels.ndim == 2:
-            plane = self.labels
-            seen = None if inside is None else inside.any(axis=0)
-            return self._counts(plane if seen is None else plane[seen])
-        here = self.full if inside is None else np.where(inside, self.full, 0)
-        return np.array([np.count_nonzero((here == k).any(axis=0)) for k in self.present], np.int64)
-
-    def volumes(self, inside: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Voxels of each region; of ``inside`` only, if given."""
-        if inside is not None:
-            return self._counts(self.full[inside])
-        return self._counts(self.labels) * (self.depth if self.labels.ndim == 2 else 1)
-
-    def _counts(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        largest = int(self.present.max(initial=0))
-        counted = np.bincount(values.ravel().astype(np.int64), minlength=largest + 1)
-        return np.asarray(counted[self.present], np.int64)
+    def extents(self, inside: NDArray[np.bool_] | None = None) -> RegionExtents:
+        """Sizes of the regions; of what is ``inside`` only, if given."""
+        return region_extents(self._drawn, self.depth, inside)
 
     def of(self, region: NDArray[np.int64]) -> NDArray[np.intp]:
         """Place of each region among those present."""
@@ -228,7 +232,8 @@ def _measured(
     columns = {
         "roi_id": owner.region,
         key: found.label,
-        "voxels": found.n_voxels,
+        "voxels": owner.n_voxels,
+        "voxels_props": found.n_voxels,
         **{f"centroid_{a}": found.centroid_px[:, k] for k, a in enumerate("zyx")},
         **{f"{prefix}_{name}": getattr(found, name) for name in MORPHOLOGY},
         **{f"centroid_{a}_um": found.centroid_um[:, k] for k, a in enumerate("zyx")},
@@ -248,14 +253,14 @@ def _measured_by_region(
     here = labels
     if split:
         largest = int(members.max()) + 1
-        keys = groups * largest + members
-        here = np.where(labels > 0, frame.full.astype(np.int64) * largest + labels, 0)
-        here = np.where(frame.full > 0, here, 0)
+        keys = (frame.of(groups) + 1) * largest + members
+        here = np.where(labels > 0, frame.number.astype(np.int64) * largest + labels, 0)
+        here = np.where(frame.number > 0, here, 0)
         here = np.where(here > 0, np.searchsorted(keys, here) + 1, 0).astype(np.int32)
     table = _measured(here, image, frame, prefix, f"{prefix}_label")
     if split:
         table[f"{prefix}_label"] = members[table[f"{prefix}_label"].to_numpy() - 1]
-    table = table.drop(columns=["voxels"])
+    table = table.drop(columns=["voxels", "voxels_props"])
     return table.sort_values(["roi_id", f"{prefix}_label"], ignore_index=True)
 
 
@@ -293,11 +298,11 @@ def _overlap_rows(
     rows = known.merge(meeting, on="cell_label", how="left")
     rows["overlap_voxels"] = rows["overlap_voxels"].fillna(0).astype(np.int64)
     rows["overlap_fraction_of_cell"] = rows["overlap_fraction_of_cell"].fillna(0.0)
-    sizes = np.bincount(markers.ravel())
+    objects = LabelIndex.of(markers)
     label = rows["marker_label"].to_numpy(np.float64, na_value=np.nan)
     met = np.isfinite(label)
     voxels = np.full(len(rows), np.nan)
-    voxels[met] = sizes[label[met].astype(np.int64)]
+    voxels[met] = objects.sizes()[np.searchsorted(objects.labels, label[met].astype(np.int64))]
     rows["marker_label"] = label
     rows = rows.merge(frame.boxes, on="roi_id", how="left")
     rows["marker_voxels"] = voxels
@@ -324,12 +329,13 @@ def _summary(
     markers: Sequence[str],
 ) -> pd.DataFrame:
     """One row per cell, with a block of columns per marker."""
-    summary = cells.rename(columns={"voxels": "cell_voxels"})
+    summary = cells.rename(columns={"voxels": "cell_voxels", "voxels_props": "cell_voxels_props"})
     leading = ["roi_id", "cell_label", "cell_voxels"]
     place = ["centroid_z", "centroid_y", "centroid_x"]
     ours = [f"centroid_{axis}_um" for axis in "zyx"]
     ours += ["touches_roi_border", "touches_image_border"]
-    morphology = [c for c in summary if c not in {*leading, *place, *ours}]
+    checked = ["cell_voxels_props"]
+    morphology = [c for c in summary if c not in {*leading, *checked, *place, *ours}]
     first: dict[str, Any] = {}
     later: dict[str, Any] = {}
     details: dict[str, Any] = {}
@@ -340,15 +346,15 @@ def _summary(
             both = first[f"{told[markers[0]]}_positive"] & calls[role].positive
             block[f"{told[markers[0]]}_and_{told[role]}_positive"] = both
         details.update(_call_details(calls[role], told[role]))
-    voxels = summary["cell_voxels"].to_numpy()
-    checked = {"cell_voxels_props": voxels}
+    # Counted once by region and once by object: anything but 0 would be a mistake.
+    delta = summary["cell_voxels"] - summary["cell_voxels_props"]
     table = pd.concat(
         [
             summary[leading],
             pd.DataFrame(first, index=summary.index),
-            pd.DataFrame(checked, index=summary.index),
+            summary[checked],
             summary[place],
-            pd.DataFrame({"cell_voxels_delta": voxels - voxels}, index=summary.index),
+            pd.DataFrame({"cell_voxels_delta": delta}),
             summary[morphology],
             pd.DataFrame(later, index=summary.index),
             summary[ours],
@@ -432,7 +438,7 @@ def _overview(
 
 
 def _sizes(frame: _Regions) -> dict[str, Any]:
-    areas, volumes = frame.areas(), frame.volumes()
+    areas, volumes = frame.whole.n_pixels, frame.whole.n_voxels
     return {
         "drawn_roi_area_px": areas,
         "drawn_roi_area_um2": areas * frame.pixel_um2,
@@ -442,14 +448,15 @@ def _sizes(frame: _Regions) -> dict[str, Any]:
 
 
 def _occupancy(inside: NDArray[np.bool_], frame: _Regions, prefix: str) -> dict[str, Any]:
-    areas, volumes = frame.areas(inside), frame.volumes(inside)
+    found = frame.extents(inside)
+    areas, volumes = found.n_pixels, found.n_voxels
     return {
         f"{prefix}_occupancy_area_px_2d_projection": areas,
         f"{prefix}_occupancy_area_um2_2d_projection": areas * frame.pixel_um2,
-        f"{prefix}_occupancy_coverage_2d_percent": 100 * areas / frame.areas(),
+        f"{prefix}_occupancy_coverage_2d_percent": 100 * areas / frame.whole.n_pixels,
         f"{prefix}_occupancy_volume_voxels_3d": volumes,
         f"{prefix}_occupancy_volume_um3_3d": volumes * frame.voxel_um3,
-        f"{prefix}_occupancy_coverage_3d_percent": 100 * volumes / frame.volumes(),
+        f"{prefix}_occupancy_coverage_3d_percent": 100 * volumes / frame.whole.n_voxels,
     }
 
 

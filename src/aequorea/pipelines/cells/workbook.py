@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def write_workbook(
     path : Path
         Ends in ``.xlsx``.
     tables : mapping of sheet name to DataFrame
-        Names are cut to 31 signs, as Excel wants. A table of more rows than a sheet holds goes
+        Names are cut to 31 signs, as Excel wants, and numbered where that makes two alike. A
+        table of more rows than a sheet holds goes
         on in further sheets, and this is told.
     overwrite : bool, default False
 
@@ -46,7 +48,6 @@ def write_workbook(
         If it cannot be written, or exists and ``overwrite`` is False.
     """
     from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Font
     from openpyxl.utils import get_column_letter
 
@@ -60,7 +61,7 @@ def write_workbook(
             sheet.column_dimensions[get_column_letter(number)].width = width
         headings = []
         for column in table.columns:
-            heading = WriteOnlyCell(sheet, value=str(column))
+            heading = _text_cell(_printable(str(column)), sheet)
             heading.font = bold
             headings.append(heading)
         sheet.append(headings)
@@ -73,6 +74,7 @@ def write_workbook(
 
 
 def _sheets(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
+    taken: set[str] = set()
     for name, table in tables.items():
         step = _MOST_ROWS - 1
         parts = max(1, math.ceil(len(table) / step))
@@ -85,23 +87,43 @@ def _sheets(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFr
             )
         for part in range(parts):
             suffix = f" {part + 1}" if parts > 1 else ""
-            title = name[: _LONGEST_NAME - len(suffix)] + suffix
-            yield title, table.iloc[part * step : (part + 1) * step]
+            yield _title(name, suffix, taken), table.iloc[part * step : (part + 1) * step]
+
+
+def _title(name: str, suffix: str, taken: set[str]) -> str:
+    """A name of a sheet that no earlier one has, upper and lower case alike."""
+    for number in count(1):
+        ending = suffix if number == 1 else f" ({number}){suffix}"
+        title = name[: _LONGEST_NAME - len(ending)] + ending
+        if title.casefold() not in taken:
+            break
+    taken.add(title.casefold())
+    return title
 
 
 def _cell(value: Any, sheet: Any) -> Any:
-    """A value as Excel knows it: missing ones are empty, and text is never a formula."""
-    from openpyxl.cell import WriteOnlyCell
+    """A value as Excel knows it: missing ones are empty, text is neither formula nor error."""
+    import pandas as pd
 
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, bool | int | float):
         return value
-    text = "".join(c for c in str(value) if c in "\t\n" or ord(c) >= 32)
-    if not text.startswith("="):
-        return text
+    text = _printable(str(value))
+    return _text_cell(text, sheet) if text.startswith(("=", "#")) else text
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c in "\t\n" or ord(c) >= 32)
+
+
+def _text_cell(text: str, sheet: Any) -> Any:
+    from openpyxl.cell import WriteOnlyCell
+
     cell = WriteOnlyCell(sheet, value=text)
     cell.data_type = "s"
     return cell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,31 +10,41 @@ import numpy as np
 import pandas as pd
 
 from aequorea import __version__
-from aequorea.errors import InputError
+from aequorea.errors import AequoreaWarning, FileMissingError, InputError
 from aequorea.io import read_labels, write_ome_tiff, write_ome_zarr
 from aequorea.io.tables import read_table, write_table
+from aequorea.measure.phenotypes import parse_phenotype
 from aequorea.model import Image
-from aequorea.pipelines.cells.edits import change_table
 from aequorea.pipelines.cells.fields import CellField, as_stack, open_field
+from aequorea.pipelines.cells.memory import tell_memory
 from aequorea.pipelines.cells.parameters import (
     CellsParameters,
     cells_parameters,
     role_of_marker,
 )
 from aequorea.pipelines.cells.phenotypes import PHENOTYPE_COLUMNS, phenotype_table
+from aequorea.pipelines.cells.places import with_places
 from aequorea.pipelines.cells.responses import read_responses, write_responses
 from aequorea.pipelines.cells.segmenting import (
     FoundObjects,
+    checked_labels,
     given_objects,
     label,
     respond,
     without_small,
 )
 from aequorea.pipelines.cells.stability import stability_table
-from aequorea.pipelines.cells.tables import CountedCells, count_cells
-from aequorea.pipelines.cells.unbiased import add_counts, counted_cells
+from aequorea.pipelines.cells.tables import CountedCells, count_cells, positivity_table
+from aequorea.pipelines.cells.unbiased import (
+    add_counts,
+    check_counting,
+    counted_cells,
+    with_fractions,
+    with_reference,
+)
 from aequorea.pipelines.cells.workbook import write_workbook
 from aequorea.pipelines.kept_pixels import folder_name, smallest_unsigned, stacked_image
+from aequorea.pipelines.label_edits import change_table
 from aequorea.pipelines.run.directory import check_target
 from aequorea.pipelines.run.execution import Execution, limited_threads
 from aequorea.pipelines.run.parameters import Effective, as_given, flat_values, merge_parameters
@@ -60,6 +71,8 @@ if TYPE_CHECKING:
     from aequorea.pipelines.run.progress import Progress
 
 WORKFLOW = "cells"
+_MOST_REGIONS = 6  # that a note names
+_MANY_DROPPED = 0.05  # of the cells found
 
 
 def count(
@@ -101,7 +114,8 @@ def count(
     Raises
     ------
     InputError
-        For inputs or parameters that cannot be used; nothing is left behind.
+        For inputs or parameters that cannot be used; nothing is left behind, unless that was
+        found only after a step was done.
     OutputError
         If ``out`` is something else, in use, or cannot be written.
     RunError
@@ -165,7 +179,9 @@ def run_cells(
         for role in values.roles:
             backend(values.channel_of(role).method)
         field = open_field(files, values)
-    inputs = _inputs(files, values)
+        inputs = _inputs(files, values)
+        _check_requests(field, values)
+        tell_memory(field, values, execution.max_memory_bytes)
     workflow = _Workflow(field, values, use_gpu=use_gpu)
     with limited_threads(execution.n_workers):
         return run_steps(
@@ -218,9 +234,11 @@ def refine(
     if record["workflow"] != WORKFLOW:
         raise InputError(f"{run_dir}: is a run of {record['workflow']!r}, not of {WORKFLOW!r}")
     kept: dict[str, Any] = {}
+    places = {_parameter_of(role): facts for role, facts in record["inputs"].items()}
     for key, value in record["parameters"].items():
         if value is not None and record["parameter_sources"].get(key) != "default":
-            _put(kept, key.split("."), value)
+            known = str(_found_again(places[key])) if key in places else value
+            _put(kept, key.split("."), known)
     for key, value in _leaves(parameters or {}):
         _put(kept, key, value)
     groups = {key.split(".")[0] for key in record["parameters"]}
@@ -231,7 +249,7 @@ def refine(
         flags=flags,
         toml_name=str(run_dir / "run.json"),
     )
-    files = [Path(f["path"]) for r, f in record["inputs"].items() if r.startswith("image")]
+    files = [_found_again(f) for r, f in record["inputs"].items() if r.startswith("image")]
     gone = [str(f) for f in files if not f.exists()]
     if gone:
         raise InputError(
@@ -239,6 +257,25 @@ def refine(
             "again where it is now"
         )
     return run_cells(files, out=run_dir, parameters=effective, use_gpu=use_gpu, progress=progress)
+
+
+def _parameter_of(role: str) -> str:
+    """The parameter that names an input file.
+
+    Examples
+    --------
+    >>> _parameter_of("regions"), _parameter_of("labels_marker2")
+    ('regions', 'marker2.labels')
+    """
+    kind, _, of = role.partition("_")
+    return f"{of}.{kind}" if of else kind
+
+
+def _found_again(facts: Mapping[str, Any]) -> Path:
+    """Where an input of a run is: where it was, whatever the working directory is now."""
+    typed, was = Path(facts["path"]), Path(facts.get("resolved", facts["path"]))
+    elsewhere = not typed.is_absolute() and typed.resolve() != was
+    return was if elsewhere and was.exists() else typed
 
 
 def _leaves(
@@ -281,16 +318,44 @@ def _inputs(files: Sequence[Path], parameters: CellsParameters) -> dict[str, Pat
     if not inputs:
         inputs = {f"image_{k}": file for k, file in enumerate(files)}
     if parameters.regions is not None:
-        inputs["regions"] = parameters.regions
+        inputs["regions"] = parameters.regions.expanduser()
     for role in parameters.roles:
         options = parameters.channel_of(role)
         for kind in ("labels", "edited"):
             path: Path | None = getattr(options, kind)
             if path is not None:
-                inputs[f"{kind}_{role}"] = path
-        if options.model is not None and Path(options.model).exists():
-            inputs[f"model_{role}"] = Path(options.model)
+                inputs[f"{kind}_{role}"] = path.expanduser()
+                if not inputs[f"{kind}_{role}"].exists():
+                    raise FileMissingError(f"{path}: no such file ({role}.{kind})")
+        model = _model_of(options)
+        if model is not None:
+            inputs[f"model_{role}"] = model
     return inputs
+
+
+def _model_of(options: ChannelParameters) -> Path | None:
+    """The network that a channel brings along, where its method takes what is there as one."""
+    if options.model is None or "model" not in backend(options.method).early:
+        return None
+    path = Path(options.model).expanduser()
+    taken = {
+        "cellpose": path.is_file(),
+        "stardist": (path / "config.json").is_file(),
+    }
+    return path if taken.get(options.method, path.exists()) else None
+
+
+def _check_requests(field: CellField, parameters: CellsParameters) -> None:
+    """Refuse before the run what would be refused after its costly half."""
+    check_counting(field.shape, parameters.counting, field.spacing_um)
+    markers = [field.names[role] for role in parameters.roles[1:]]
+    for text in parameters.phenotypes.phenotypes:
+        parse_phenotype(text, markers)
+    for role in parameters.roles:
+        options = parameters.channel_of(role)
+        for path in (options.labels, options.edited):
+            if path is not None:
+                checked_labels(field.fitted_labels(read_labels(path), str(path)), str(path))
 
 
 class _Workflow:
@@ -331,13 +396,14 @@ class _Workflow:
         plan.append(
             Step(
                 name="count",
-                version=1,
+                version=2,
                 function=self.count,
                 inputs=seen,
                 needs=found,
                 parameters={
                     **geometry,
                     **self._chosen(),
+                    "names": dict(self.field.names),
                     "counting": p.counting,
                     "positivity": {r: p.marker_of(r).positivity_dump() for r in markers},
                 },
@@ -354,7 +420,6 @@ class _Workflow:
                 function=self.phenotypes,
                 needs=("count",),
                 parameters={
-                    "seed": p.seed,
                     "phenotypes": p.phenotypes,
                     "names": dict(self.field.names),
                 },
@@ -415,13 +480,14 @@ class _Workflow:
         channel = {"channel": options.channel}
         objects = Step(
             name=f"objects_{role}",
-            version=1,
+            version=2,
             function=lambda context: self.objects(context, role),
             inputs=(*seen, *own),
             needs=() if options.labels is not None else (f"response_{role}",),
             parameters={
                 **geometry,
                 **channel,
+                "name": self.field.names[role],
                 "options": {k: dumped[k] for k in sorted(method.late | POSTFILTER_FIELDS)},
                 "method": [method.name, method.version],
                 "min_cell_px": self.parameters.min_cell_px if role == "cell" else None,
@@ -461,6 +527,7 @@ class _Workflow:
             "roi_coloc_overview",
             *(f"roi_{r}_summary" for r in roles),
             "stability",
+            "positivity",
         )
 
     def channels(self, context: StepContext) -> None:
@@ -503,7 +570,7 @@ class _Workflow:
         options = self.parameters.channel_of(role)
         whole = role == "cell"
         if options.labels is not None:
-            found = self._given(options.labels, role, whole=whole)
+            found = self._given(options.labels, whole=whole)
         else:
             found = label(
                 read_responses(context.result(f"responses/{role}.zarr")),
@@ -513,10 +580,13 @@ class _Workflow:
                 whole=whole,
             )
         if whole:
-            found = without_small(found, self.field.regions, self.parameters.min_cell_px)
+            sized = without_small(found, self.field.regions, self.parameters.min_cell_px)
+            if options.edited is None:
+                self._tell_dropped(found, sized)
+            found = sized
         labels = found.labels
         if options.edited is not None:
-            edited = self._given(options.edited, role, whole=whole).labels
+            edited = self._given(options.edited, whole=whole).labels
             changes = label_changes(labels, edited)
             _write_tables(
                 context,
@@ -526,10 +596,25 @@ class _Workflow:
         self._write_labels(context.target(f"labels/{role}.ome.tif"), labels)
         table = segmentation_table(found, options, self.field, role)
         _write_tables(context, **{f"segmentation_{role}": table})
+        for said in segmentation_notes(table):
+            warnings.warn(said, AequoreaWarning, stacklevel=1)
 
-    def _given(self, path: Path, role: str, *, whole: bool) -> FoundObjects:
-        shape = self.field.pixels(role).shape
-        labels = read_labels(path, shape).reshape(shape)
+    def _tell_dropped(self, found: FoundObjects, sized: FoundObjects) -> None:
+        """Say so where the smallest size takes more than a few cells away."""
+        n_found, n_left = (len(np.unique(f.labels[f.labels > 0])) for f in (found, sized))
+        n_dropped = n_found - n_left
+        if n_dropped and n_dropped >= _MANY_DROPPED * n_found:
+            warnings.warn(
+                f"{self.field.names['cell']}: {n_dropped} of {n_found} cells found "
+                f"({100 * n_dropped / n_found:.0f} %) have fewer than "
+                f"{self.parameters.min_cell_px} px and are dropped (--min-cell-px); look whether "
+                "they are cells",
+                AequoreaWarning,
+                stacklevel=2,
+            )
+
+    def _given(self, path: Path, *, whole: bool) -> FoundObjects:
+        labels = self.field.fitted_labels(read_labels(path), str(path))
         kept = given_objects(labels, self.field.regions, whole=whole, what=str(path))
         facts = tuple(
             {"region": k, "n_objects": None, "note": f"labels from {path.name}"}
@@ -560,11 +645,21 @@ class _Workflow:
             p.counting,
             self.field.spacing_um,
         )
+        overview = with_fractions(overview, p.roles[1:])
+        overview = with_reference(
+            overview, self.field.regions, self.field.shape, p.counting, self.field.spacing_um
+        )
         names = [self.field.region_names.get(int(k), str(k)) for k in overview["roi_id"]]
         overview.insert(1, "roi_name", names)
         tables["roi_coloc_overview"] = overview
+        for role in p.roles:
+            name = "cell_summary" if role == "cell" else f"{role}_properties"
+            tables[name] = with_places(
+                tables[name], labels[role], f"{role}_label", first_plane=self.field.first_plane
+            )
         markers = {role: p.marker_of(role) for role in p.roles[1:]}
         tables["stability"] = stability_table(counted.calls, markers, self.field.names)
+        tables["positivity"] = positivity_table(counted.calls, self.field.names)
         _write_tables(context, **tables)
         for role in p.roles[1:]:
             positive = np.isin(labels["cell"], counted.positive_labels(role))
@@ -656,6 +751,29 @@ def segmentation_table(
         for facts in found.facts
     ]
     return pd.DataFrame(rows)
+
+
+def segmentation_notes(table: pd.DataFrame) -> list[str]:
+    """What a method left to say of one channel; what holds for several regions is said once.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`segmentation_table` gives it.
+    """
+    where: dict[tuple[str, str], list[str]] = {}
+    for row in table.to_dict("records"):
+        if row["note"] and row["method"] != "given labels":
+            where.setdefault((row["channel"], row["note"]), []).append(str(row["roi_name"]))
+    return [f"{channel}, {_told(regions)}: {said}" for (channel, said), regions in where.items()]
+
+
+def _told(regions: Sequence[str]) -> str:
+    if list(regions) == ["whole image"]:
+        return "the whole image"
+    more = f" and {len(regions) - _MOST_REGIONS} more" if len(regions) > _MOST_REGIONS else ""
+    s = "" if len(regions) == 1 else "s"
+    return f"region{s} {', '.join(regions[:_MOST_REGIONS])}{more}"
 
 
 def _named_tables(counted: CountedCells, roles: Sequence[str]) -> dict[str, pd.DataFrame]:

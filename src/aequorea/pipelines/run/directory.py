@@ -13,6 +13,7 @@ import shutil
 import socket
 import sys
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from aequorea.errors import OutputError, RunError
@@ -26,6 +27,7 @@ FORMAT_VERSION = 1
 RECORD = "run.json"
 LOG = "error.log"
 _WORK = ".aequorea"
+_ALTERED = "altered"
 _REQUIRED = ("workflow", "inputs", "parameters", "steps", "notes", "timings")
 
 if sys.platform == "win32":
@@ -82,6 +84,33 @@ class RunDirectory:
             _remove(discarded)
         else:
             source.replace(target)
+
+    def set_aside(self, relative: str) -> str:
+        """Move a result that somebody altered out of the way; says where it is now."""
+        for number in count(1):
+            kept = f"{_ALTERED if number == 1 else f'{_ALTERED}-{number}'}/{relative}"
+            if not (self.path / kept).exists():
+                break
+        target = self.path / kept
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (self.path / relative).replace(target)
+        return kept
+
+    def remove(self, relative: str) -> None:
+        """Remove a result that the run does not have any more."""
+        path = self.path / relative
+        if path.is_dir():
+            discarded = self.path / _WORK / "discarded"
+            _remove(discarded)
+            path.replace(discarded)
+            _remove(discarded)
+        else:
+            path.unlink(missing_ok=True)
+
+    def holds(self, relative: str) -> bool:
+        """Whether there is such a file or folder, below the directory."""
+        path, home = (self.path / relative).resolve(), self.path.resolve()
+        return path.exists() and path != home and path.is_relative_to(home)
 
     def clean(self) -> None:
         """Remove what unfinished steps left behind."""

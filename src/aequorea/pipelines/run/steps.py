@@ -39,7 +39,7 @@ from aequorea.pipelines.run.provenance import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -174,6 +174,10 @@ def run_steps(
 ) -> RunResult:
     """Run a workflow into a directory, or finish or refresh the run that is there.
 
+    Results of an earlier plan that no step makes any more are removed. A result that was altered
+    by somebody is not overwritten: it moves to the folder ``altered`` of the directory, with a
+    warning.
+
     Parameters
     ----------
     steps : sequence of Step
@@ -202,7 +206,8 @@ def run_steps(
     OutputError
         If ``out`` is something else, in use, or cannot be written.
     InputError
-        If a step finds its input unusable. A directory made for this run is removed.
+        If a step finds its input unusable. A directory made for this run is removed, unless a
+        step was done: what that took is kept.
     RunError
         If a step fails; the traceback is in ``error.log`` of the run directory.
     """
@@ -220,6 +225,7 @@ def run_steps(
     with claim(out, workflow=workflow) as directory:
         earlier = directory.read_record() or {}
         _refuse_other_inputs(out, earlier, hashes)
+        notes = [*notes, *_retire(directory, earlier, {o for s in steps for o in s.outputs})]
         record = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -333,8 +339,11 @@ class _Execution:
         )
 
     def _output_hashes(self, name: str) -> dict[str, str]:
-        outputs = self._record["steps"][name]["outputs"]
-        return {output: facts["sha256"] for output, facts in outputs.items()}
+        return {output: facts["sha256"] for output, facts in self._outputs(name).items()}
+
+    def _outputs(self, name: str) -> dict[str, dict[str, Any]]:
+        outputs: dict[str, dict[str, Any]] = self._record["steps"][name].get("outputs", {})
+        return outputs
 
     def _is_current(self, step: Step, key: str) -> bool:
         state = self._record["steps"][step.name]
@@ -352,6 +361,7 @@ class _Execution:
         return True
 
     def _execute(self, step: Step, key: str, steps: Sequence[Step]) -> None:
+        self._record["notes"] += _set_aside_altered(self._directory, self._outputs(step.name))
         self._distrust(step, steps)
         scratch = self._directory.scratch(step.name)
         context = StepContext(
@@ -397,7 +407,8 @@ class _Execution:
         except InputError:
             self._progress.end("failed")
             self._fail(step, "failed")
-            self._directory.discard()
+            if not any(s.get("state") == "done" for s in self._record["steps"].values()):
+                self._directory.discard()
             raise
         except OutputError:
             self._progress.end("failed")
@@ -469,6 +480,39 @@ def _refuse_other_inputs(
         for inputs in (old, new)
     )
     raise OutputError(f"{out}: is the run of {was}, not of {is_now}; give another --out")
+
+
+def _retire(
+    directory: RunDirectory, earlier: Mapping[str, Any], planned: Container[str]
+) -> list[str]:
+    """Remove results of an earlier plan that no step makes any more; say which were altered."""
+    notes = []
+    for state in earlier.get("steps", {}).values():
+        made = state.get("outputs", {})
+        gone = {output: facts for output, facts in made.items() if output not in planned}
+        notes += _set_aside_altered(directory, gone)
+        for output in gone:
+            if directory.holds(output):
+                directory.remove(output)
+            del made[output]
+    return notes
+
+
+def _set_aside_altered(
+    directory: RunDirectory, outputs: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Keep results that somebody changed, before they are made again."""
+    notes = []
+    for output, facts in outputs.items():
+        path = directory.path / output
+        if not directory.holds(output) or facts["stat"] == stat_signature(path):
+            continue
+        if facts["sha256"] != sha256_path(path):
+            notes.append(
+                f"{output}: was changed after the run had written it; the run does not use it, and "
+                f"keeps it as {directory.set_aside(output)}"
+            )
+    return notes
 
 
 def _same_file(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

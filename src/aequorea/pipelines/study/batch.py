@@ -1,13 +1,15 @@
 """A study as a batch: every sample in a run of its own, one failure is not the end of all.
 
 Layout: ``samples/<sample>/`` are runs like any other; ``tables/`` hold those of all samples;
-``study.json`` says how far each sample is, ``run.json`` how the tables were made.
+``study.json`` says how far each sample is, ``run.json`` how the tables were made. What tells the
+samples of a blinded study is kept beside its directory (:mod:`aequorea.pipelines.study.blinding`).
 """
 
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from aequorea.errors import AequoreaError, InputError, OutputError
 from aequorea.pipelines.run.directory import (
     FORMAT,
     FORMAT_VERSION,
+    LOG,
+    RECORD,
     RunDirectory,
     claim,
     read_record,
@@ -24,13 +28,23 @@ from aequorea.pipelines.run.parameters import Effective, Parameters, merge_param
 from aequorea.pipelines.run.progress import Progress, Quiet
 from aequorea.pipelines.run.provenance import sha256_json, sha256_path, versions
 from aequorea.pipelines.run.steps import RunResult, Step, rerun_step, run_steps
-from aequorea.pipelines.study.blinding import KEY_FILE, codes_of, key_text, read_key
+from aequorea.pipelines.study.blinding import (
+    KEY_FILE,
+    coded,
+    conceal,
+    key_folder,
+    make_links,
+    read_key,
+    veiled,
+    write_key,
+)
 from aequorea.pipelines.study.collection import (
     BLIND_LEADING,
     Origin,
     table_names,
     write_collected,
 )
+from aequorea.pipelines.study.definition import path_keys
 from aequorea.pipelines.study.state import (
     SAMPLES,
     SampleState,
@@ -38,7 +52,6 @@ from aequorea.pipelines.study.state import (
     earlier_state,
     read_state,
     write_state,
-    write_text,
 )
 from aequorea.pipelines.study.workers import Death, each_in_processes
 
@@ -120,6 +133,8 @@ class FirstPass:
 class _Task:
     sample: Sample
     out: Path
+    links: Mapping[Path, Path] = field(default_factory=dict)
+    """What its files stand for, in a blinded study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +185,9 @@ def run_study(
     workers : int, default 1
         Samples at a time, each in a process of its own; changes no result.
     blind : bool, default False
-        Name samples by codes and keep what they are out of the tables, until :func:`unblind`.
+        Name samples by codes and keep what they are out of the directory, until :func:`unblind`.
+        The key file, and links to the images under their codes, are in a folder beside it
+        (``study-key.aequorea`` of ``study.aequorea``): keep that from whoever must not know.
     progress : Progress, optional
 
     Returns
@@ -194,12 +211,16 @@ def run_study(
     name = workflow or study.workflow or "study"
     if study.workflow not in {None, name}:
         raise InputError(f"{study.name}: is a study for {study.workflow!r}, not for {name!r}")
+    where = study.out if out is None else Path(out)
     batch = _Batch(
         study=study,
-        shown=_shown(study, blind=blind),
-        out=study.out if out is None else Path(out),
+        shown=_shown(study, where, blind=blind),
+        out=where,
         workflow=name,
         blind=blind,
+        path_keys=frozenset()
+        if shared_parameters is None
+        else path_keys(type(shared_parameters.values)),
     )
     reporter = progress or Quiet()
     outcomes = batch.run(run_one, first, workers=workers, progress=reporter)
@@ -224,7 +245,9 @@ def unblind(directory: str | os.PathLike[str]) -> None:
     key = read_key(where)
     absent = [code for code in state.samples if code not in key]
     if absent:
-        raise InputError(f"{where / KEY_FILE}: does not know {', '.join(absent)}; restore it")
+        raise InputError(
+            f"{key_folder(where) / KEY_FILE}: does not know {', '.join(absent)}; restore it"
+        )
     workflow = study_workflow(state.workflow)
     told = replace(state, unblinded=True)
     with claim(where, workflow=workflow) as held:
@@ -238,7 +261,7 @@ def study_workflow(workflow: str) -> str:
     return f"{workflow} study"
 
 
-def _shown(study: Study, *, blind: bool) -> dict[str, Sample]:
+def _shown(study: Study, out: Path, *, blind: bool) -> dict[str, Sample]:
     """Samples by the name under which they go, with the sample behind it."""
     if not study.samples:
         raise InputError(f"{study.name}: has no samples; name at least one file")
@@ -251,8 +274,7 @@ def _shown(study: Study, *, blind: bool) -> dict[str, Sample]:
             )
     if not blind:
         return {s.name: s for s in study.samples}
-    by_code = dict(zip(codes_of(study.samples), study.samples, strict=True))
-    return dict(sorted(by_code.items()))  # the order of the sheet would tell
+    return coded(study.samples, out)
 
 
 @dataclass(kw_only=True)
@@ -264,6 +286,7 @@ class _Batch:
     out: Path
     workflow: str
     blind: bool
+    path_keys: frozenset[str]
 
     def run(
         self, run_one: RunOne, first: FirstPass | None, *, workers: int, progress: Progress
@@ -273,7 +296,7 @@ class _Batch:
         with claim(self.out, workflow=study_workflow(self.workflow)) as held:
             earlier = earlier_state(self.out)
             self._refuse_other_study(held, earlier)
-            self._begin(held)
+            self._begin(held, tasks)
             state = self._first_state(tasks, earlier)
             write_state(held, state)
             if first is not None:
@@ -349,8 +372,13 @@ class _Batch:
         )
 
     def _tasks(self) -> list[_Task]:
-        samples = [s.blinded(n) if self.blind else s for n, s in self.shown.items()]
-        return [_Task(sample=s, out=self.out / SAMPLES / s.folder) for s in samples]
+        return [self._task(name, sample) for name, sample in self.shown.items()]
+
+    def _task(self, name: str, sample: Sample) -> _Task:
+        links: Mapping[Path, Path] = {}
+        if self.blind:
+            sample, links = veiled(sample, name, self.out, path_keys=self.path_keys)
+        return _Task(sample=sample, out=self.out / SAMPLES / sample.folder, links=links)
 
     def _remove_tables_but(self, outputs: set[str]) -> None:
         """Tables that the study had before and that no step of it makes any more."""
@@ -359,7 +387,7 @@ class _Batch:
                 if output.startswith("tables/") and output not in outputs:
                     (self.out / output).unlink(missing_ok=True)
 
-    def _begin(self, held: RunDirectory) -> None:
+    def _begin(self, held: RunDirectory, tasks: Sequence[_Task]) -> None:
         """Mark the directory as ours, or its tables as about to change."""
         record = held.read_record() or {
             "format": FORMAT,
@@ -377,7 +405,9 @@ class _Batch:
             record["inputs"] = {role: _input(path) for role, path in self.study.sources.items()}
         held.write_record({**record, "state": "running"})
         if self.blind:
-            write_text(held, KEY_FILE, key_text(self.shown))
+            write_key(self.out, self.shown)
+            for task in tasks:
+                make_links(task.links)
 
     def _first_state(self, tasks: Sequence[_Task], earlier: StudyState | None) -> StudyState:
         samples = {t.sample.name: self._pending(t) for t in tasks}
@@ -472,25 +502,77 @@ def _each(
             yield index, function(task)
         return
     for index, result in each_in_processes(function, tasks, workers=workers):
-        yield index, _Outcome(message=result.reason) if isinstance(result, Death) else result
+        if isinstance(result, Death):
+            _hide_files(tasks[index])
+            yield index, _Outcome(message=result.reason)
+        else:
+            yield index, result
 
 
 def _attempt(run_one: RunOne, task: _Task) -> _Outcome:
     """Run one sample; whatever goes wrong is told, not raised."""
     try:
-        result = run_one(task.sample, task.out)
+        with _files_hidden(task):
+            result = run_one(task.sample, task.out)
         record = result.record
     except AequoreaError as error:
-        return _Outcome(message=_one_line(error))
+        return _Outcome(message=conceal(_one_line(error), task.links))
     except Exception as error:  # noqa: BLE001 - one bad sample does not sink a study
-        message = f"{type(error).__name__}: {_one_line(error)}"
-        return _Outcome(message=message, trace=traceback.format_exc())
+        message = conceal(f"{type(error).__name__}: {_one_line(error)}", task.links)
+        return _Outcome(message=message, trace=conceal(traceback.format_exc(), task.links))
     return _Outcome(
         record_sha256=_record_hash(record),
         tables=_tables_of(record),
-        warnings=result.warnings,
+        warnings=tuple(conceal(w, task.links) for w in result.warnings),
         executed=bool(result.executed),
     )
+
+
+@contextmanager
+def _files_hidden(task: _Task) -> Iterator[None]:
+    """A run that afterwards does not tell which files the links of its sample stand for."""
+    record = _record_of(task)
+    if record is not None:
+        # a run knows its image by where it really is, also when that was edited
+        files = {str(link): str(file) for link, file in task.links.items()}
+        for facts in record["inputs"].values():
+            facts["resolved"] = files.get(facts.get("resolved"), facts.get("resolved"))
+        _rewrite(task, record)
+    try:
+        yield
+    finally:
+        _hide_files(task)
+
+
+def _hide_files(task: _Task) -> None:
+    log = task.out / LOG
+    if task.links and log.is_file():
+        text = log.read_text(encoding="utf-8")
+        log.write_text(conceal(text, task.links), encoding="utf-8")
+    record = _record_of(task)
+    if record is not None:
+        _rewrite(task, _concealed(record, task.links))
+
+
+def _record_of(task: _Task) -> dict[str, Any] | None:
+    """The record of a blinded run, if there is one."""
+    if not task.links or not (task.out / RECORD).is_file():
+        return None
+    return read_record(task.out)
+
+
+def _rewrite(task: _Task, record: dict[str, Any]) -> None:
+    with claim(task.out, workflow=record["workflow"]) as held:
+        if record != held.read_record():
+            held.write_record(record)
+
+
+def _concealed(value: Any, links: Mapping[Path, Path]) -> Any:
+    if isinstance(value, str):
+        return conceal(value, links)
+    if isinstance(value, dict):
+        return {k: _concealed(v, links) for k, v in value.items()}
+    return [_concealed(v, links) for v in value] if isinstance(value, list) else value
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from aequorea.errors import FileMissingError, InputError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 LEADING = ("sample", "animal", "condition", "replicate", "control", "code")
 BLIND_LEADING = ("sample", "control", "code")
 _RENAMED = "_of_table"
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,8 @@ def collected(name: str, origins: Sequence[Origin]) -> pd.DataFrame:
     -------
     DataFrame
         Leading columns sample, animal, condition, replicate, control, code, then the other
-        columns of the sample sheet, then those of the table. A column of the table that bears one
+        columns of the sample sheet (numbers where every cell is one and would be written the same
+        again), then those of the table. A column of the table that bears one
         of these names is called ``<name>_of_table``.
 
     Raises
@@ -98,13 +103,26 @@ def _texts(values: Sequence[str | None]) -> pd.Series[str]:
 
 
 def _typed(values: Sequence[str | None]) -> pd.Series[Any]:
-    """Numbers, if all that is there are numbers."""
-    for convert, dtype in ((int, "Int64"), (float, "Float64")):
-        try:
+    """Numbers, if all that is there are numbers, written as numbers are: 007 and 1.10 are names."""
+    present = [v for v in values if v is not None]
+    for convert, dtype, is_one in ((int, "Int64", _is_whole), (float, "Float64", _is_number)):
+        if all(map(is_one, present)):
             return pd.Series([None if v is None else convert(v) for v in values], dtype=dtype)
-        except (ValueError, OverflowError):
-            continue
     return _texts(values)
+
+
+def _is_whole(text: str) -> bool:
+    return bool(_WHOLE.fullmatch(text)) and abs(int(text)) < 2**63
+
+
+def _is_number(text: str) -> bool:
+    if _WHOLE.fullmatch(text):
+        return abs(int(text)) <= 2**53
+    return bool(_DECIMAL.fullmatch(text)) and _written(float(text)) == text
+
+
+def _written(number: float) -> str:
+    return np.format_float_positional(number, trim="0")
 
 
 def _concatenated(name: str, origins: Sequence[Origin]) -> tuple[pd.DataFrame, list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from aequorea.io.tables import read_table, write_table
 from aequorea.pipelines.run.parameters import Parameters, option
 from aequorea.pipelines.run.steps import Step
 from aequorea.stats.fractions import ConditionFraction, FractionDifference, compare_fractions
+from aequorea.stats.fractions import Method as FractionMethod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,8 +31,9 @@ class ComparisonParameters(Parameters):
     reference: str | None = None
     """Condition that every other one is compared with; all pairs if not given."""
 
-    method: Literal["animal-mean", "beta-binomial"] = "animal-mean"
-    """Test: t on the fractions of animals, or beta-binomial likelihood ratio."""
+    method: Literal["animal-mean", "beta-binomial", "mixed", "permutation"] = "animal-mean"
+    """Test: t on one number per animal; for fractions also the beta-binomial likelihood ratio,
+    for numbers per cell a mixed model or a permutation of animals."""
 
     transform: Literal["none", "arcsine", "logit"] = "none"
     """Of the fraction of each animal, with animal-mean."""
@@ -106,6 +108,11 @@ def compare_conditions(
     0.267
     """
     asked = parameters or ComparisonParameters()
+    if asked.method not in get_args(FractionMethod):
+        raise InputError(
+            f"compare.method: {asked.method!r} is for numbers per cell; fractions are compared by "
+            f"{', '.join(get_args(FractionMethod))}"
+        )
     wanted = [positive_column, *([] if total_column is None else [total_column]), *by]
     missing = [c for c in wanted if c not in table]
     if missing:
@@ -113,7 +120,7 @@ def compare_conditions(
             f"comparison: the table has no column {missing[0]!r}; it has {', '.join(table.columns)}"
         )
     pairs, conditions, told = [], [], []
-    usable, reasons = _usable(table, asked)
+    usable, reasons = usable_rows(table, asked)
     told += reasons
     for group, rows in _groups(usable, by):
         result = _compared(rows, positive_column, total_column, asked)
@@ -177,7 +184,7 @@ def _write_comparison(
         write_table(frame, context.target(f"tables/{name}"))
 
 
-def _usable(table: pd.DataFrame, asked: ComparisonParameters) -> tuple[pd.DataFrame, list[str]]:
+def usable_rows(table: pd.DataFrame, asked: ComparisonParameters) -> tuple[pd.DataFrame, list[str]]:
     """Rows of samples with a condition (and an animal), and what was left out."""
     if "condition" not in table:
         return table.iloc[:0], ["the study is blinded, so conditions cannot be compared yet"]
@@ -234,7 +241,7 @@ def _compared(
         sums["total"].to_numpy(dtype=float),
         sums["animal"].tolist() if has_animals else None,
         sums["condition"].tolist(),
-        method=asked.method,
+        method=cast("FractionMethod", asked.method),
         transform=asked.transform,
         reference=reference,
         confidence=asked.confidence,

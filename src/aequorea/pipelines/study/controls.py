@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from aequorea.errors import AequoreaError, AequoreaWarning, ChannelError, FileMissingError
+from aequorea.errors import (
+    AequoreaError,
+    AequoreaWarning,
+    ChannelError,
+    FileMissingError,
+    InputError,
+)
 from aequorea.io.tables import write_table
 from aequorea.measure.controls import (
     bleed_through_matrix,
@@ -21,9 +27,10 @@ from aequorea.pipelines.channels import open_channels
 from aequorea.pipelines.run.parameters import Parameters, option
 from aequorea.pipelines.run.provenance import sha256_path
 from aequorea.pipelines.run.steps import Step
+from aequorea.pipelines.study.blinding import as_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +38,9 @@ if TYPE_CHECKING:
     from aequorea.model import Image
     from aequorea.pipelines.run.steps import StepContext
     from aequorea.pipelines.study.sample import Sample
+
+    Thresholds = Mapping[str, "float | ThresholdInUse"]
+    Settings = Callable[[Sample], Parameters]
 
 NEGATIVE = ("secondary-only", "negative")
 _TABLES = ("bleed_through", "negative_levels")
@@ -53,7 +63,17 @@ _LEVEL_COLUMNS = (
     "k",
     "sd_level",
     "reason",
+    "threshold_lies",
+    "threshold_low",
+    "threshold_high",
+    "n_thresholds",
+    "n_below",
+    "compared",
+    "compared_level",
+    "threshold_reason",
 )
+PIXELS = "pixels"
+ABOVE, BELOW, PARTLY, UNKNOWN = "above", "below", "partly below", "not known"
 
 
 class ControlParameters(Parameters):
@@ -77,6 +97,29 @@ class ControlParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThresholdInUse:
+    """From which intensity a study calls something positive in one channel.
+
+    Attributes
+    ----------
+    values : tuple of float, grey levels
+        The threshold of each image or region; empty if none is an intensity.
+    compared : str
+        What of an image is held against it, in words.
+    levels : mapping of str to float
+        How high that reaches in each kind of negative control; where a kind is missing, the
+        percentile of its pixels stands in.
+    reason : str
+        Why there is no threshold.
+    """
+
+    values: tuple[float, ...] = ()
+    compared: str = PIXELS
+    levels: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlTables:
     """What the controls of a study say.
 
@@ -85,13 +128,23 @@ class ControlTables:
     bleed_through : DataFrame
         One row per stain and other channel.
     negative_levels : DataFrame
-        One row per kind of negative control and channel.
+        One row per kind of negative control and channel; ``threshold_lies`` says whether the
+        threshold in use is above what such a control reaches.
     warnings : tuple of str
     """
 
     bleed_through: pd.DataFrame
     negative_levels: pd.DataFrame
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """Which part of a file is looked at, and how its axes are read."""
+
+    scene: int = 0
+    axes: str | None = None
+    frame: int | None = None
 
 
 class _Control:
@@ -112,7 +165,8 @@ def control_tables(
     channels: Mapping[str, str | int] | None = None,
     *,
     parameters: ControlParameters | None = None,
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Thresholds | None = None,
+    settings: Settings | None = None,
 ) -> ControlTables:
     """Measure the control samples of a study.
 
@@ -124,8 +178,12 @@ def control_tables(
         Channel name or number by role; all channels if not given. The stain of a single-stain
         control is a role, or a channel.
     parameters : ControlParameters, optional
-    thresholds : mapping of str to float, optional
+    thresholds : mapping of str to float or ThresholdInUse, optional
         Intensity from which a channel counts as positive, by role or channel name.
+    settings : callable, optional
+        Gives the effective parameters of a sample, such as
+        ``lambda s: study.sample_parameters(s, model).values``: their ``scene``, ``axes`` and
+        ``frame`` hold for controls, too. If not given, what the row of the sheet says.
 
     Returns
     -------
@@ -142,7 +200,7 @@ def control_tables(
         if sample.stain is None and sample.control not in NEGATIVE:
             continue
         try:
-            image, own_names = _opened(sample, roles)
+            image, own_names = _opened(sample, roles, _opening(sample, settings))
             names = names or own_names
             if image.shape[0] != len(names):
                 raise ChannelError(
@@ -159,11 +217,11 @@ def control_tables(
     levels = {kind: _levels(images, names, asked) for kind, images in sorted(negatives.items())}
     limits = _by_name(thresholds or {}, roles, names)
     told += control_warnings(bleed, tolerated=asked.tolerated_bleed_through)
-    for found in levels.values():
-        told += control_warnings(negative=found, thresholds=limits)
+    table = _level_table(levels, limits)
+    told += _too_low(table)
     return ControlTables(
         bleed_through=_bleed_table(bleed),
-        negative_levels=_level_table(levels),
+        negative_levels=table,
         warnings=tuple(dict.fromkeys(told)),
     )
 
@@ -173,39 +231,63 @@ def controls_step(
     channels: Mapping[str, str | int] | None = None,
     *,
     parameters: ControlParameters | None = None,
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Thresholds | Callable[[StepContext], Thresholds] | None = None,
+    settings: Settings | None = None,
 ) -> Step:
     """The controls as a step of a study: ``tables/bleed_through``, ``tables/negative_levels``.
 
     Parameters
     ----------
-    samples, channels, parameters, thresholds
-        As in :func:`control_tables`.
+    samples, channels, parameters, settings
+        As in :func:`control_tables`. In the directory of a blinded study they go by their codes.
+    thresholds : mapping or callable, optional
+        As in :func:`control_tables`; a callable reads them from the tables of all samples
+        (``context.result("tables/…")``), and the step follows the step ``"tables"``.
     """
     asked = parameters or ControlParameters()
     controls = [s for s in samples if s.is_control]
+    read = callable(thresholds)
+    given = {} if thresholds is None or callable(thresholds) else _plain(thresholds)
     return Step(
         name="controls",
-        version=1,
+        version=2,
         function=partial(
             _write_controls,
             samples=controls,
             channels=channels,
             parameters=asked,
             thresholds=thresholds,
+            settings=settings,
         ),
         parameters={
-            "controls": [[s.name, s.control, dict(s.overrides), _hash(s)] for s in controls],
+            # neither names nor paths, which would tell what a blinded study hides
+            "controls": [[s.control, asdict(_opening(s, settings)), _hash(s)] for s in controls],
             "channels": dict(channels or {}),
-            "thresholds": dict(thresholds or {}),
+            "thresholds": "of the samples" if read else given,
             "options": asked,
         },
+        needs=("tables",) if read else (),
         outputs=tuple(f"tables/{n}.{kind}" for n in _TABLES for kind in ("parquet", "csv")),
     )
 
 
-def _write_controls(context: StepContext, *, samples: Sequence[Sample], **options: Any) -> None:
-    found = control_tables(samples, **options)
+def _plain(thresholds: Thresholds) -> dict[str, Any]:
+    return {
+        channel: asdict(value) if isinstance(value, ThresholdInUse) else value
+        for channel, value in thresholds.items()
+    }
+
+
+def _write_controls(
+    context: StepContext,
+    *,
+    samples: Sequence[Sample],
+    thresholds: Thresholds | Callable[[StepContext], Thresholds] | None,
+    **options: Any,
+) -> None:
+    limits = thresholds(context) if callable(thresholds) else thresholds
+    shown = as_shown(samples, context.run_dir)
+    found = control_tables(shown, thresholds=limits, **options)
     for message in found.warnings:
         warnings.warn(message, AequoreaWarning, stacklevel=2)
     write_table(found.bleed_through, context.target("tables/bleed_through"))
@@ -216,17 +298,40 @@ def _hash(sample: Sample) -> str | None:
     return sha256_path(sample.file) if sample.file.exists() else None
 
 
-def _opened(sample: Sample, roles: Mapping[str, str | int]) -> tuple[_Control, tuple[str, ...]]:
+def _opening(sample: Sample, settings: Settings | None) -> _Opening:
+    if settings is None:
+        scene = sample.overrides.get("scene", "0")
+        return _Opening(
+            scene=int(scene) if scene.isdigit() else 0, axes=sample.overrides.get("axes")
+        )
+    values = settings(sample)
+    return _Opening(
+        scene=getattr(values, "scene", 0),
+        axes=getattr(values, "axes", None),
+        frame=getattr(values, "frame", None),
+    )
+
+
+def _opened(
+    sample: Sample, roles: Mapping[str, str | int], how: _Opening
+) -> tuple[_Control, tuple[str, ...]]:
     if not sample.file.exists():
         raise FileMissingError(f"{sample.file}: no such file")
-    scene = sample.overrides.get("scene", "0")
     images, names = open_channels(
         [sample.file],
         [str(channel) for channel in roles.values()] or None,
-        scene=int(scene) if scene.isdigit() else 0,
-        axes=sample.overrides.get("axes"),
+        scene=how.scene,
+        axes=how.axes,
     )
-    return _Control(images), names
+    return _Control([_still(image, how.frame) for image in images]), names
+
+
+def _still(image: Image, frame: int | None) -> Image:
+    if frame is None or "t" not in image.axes:
+        return image
+    if frame >= image.sizes["t"]:
+        raise InputError(f"{image.source}: has {image.sizes['t']} time points, no frame {frame}")
+    return image.isel(t=frame)
 
 
 def _stain(
@@ -242,10 +347,15 @@ def _stain(
 
 
 def _by_name(
-    thresholds: Mapping[str, float], roles: Mapping[str, str | int], names: Sequence[str]
-) -> dict[str, float]:
+    thresholds: Thresholds, roles: Mapping[str, str | int], names: Sequence[str]
+) -> dict[str, ThresholdInUse]:
     named = dict(zip(roles, names, strict=False))
-    return {named.get(channel, channel): value for channel, value in thresholds.items()}
+    return {
+        named.get(channel, channel): (
+            value if isinstance(value, ThresholdInUse) else ThresholdInUse(values=(value,))
+        )
+        for channel, value in thresholds.items()
+    }
 
 
 def _bleed_through(
@@ -291,7 +401,9 @@ def _bleed_table(found: BleedThrough | None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_BLEED_COLUMNS))
 
 
-def _level_table(levels: Mapping[str, NegativeLevels]) -> pd.DataFrame:
+def _level_table(
+    levels: Mapping[str, NegativeLevels], limits: Mapping[str, ThresholdInUse]
+) -> pd.DataFrame:
     rows = [
         (
             kind,
@@ -302,8 +414,37 @@ def _level_table(levels: Mapping[str, NegativeLevels]) -> pd.DataFrame:
             found.k,
             found.sd_level[c],
             "" if found.n_images[c] else "no finite pixels",
+            *_held_against(limits.get(channel), kind, float(found.percentile_level[c])),
         )
         for kind, found in levels.items()
         for c, channel in enumerate(found.channels)
     ]
     return pd.DataFrame(rows, columns=list(_LEVEL_COLUMNS))
+
+
+def _held_against(limit: ThresholdInUse | None, kind: str, pixels: float) -> tuple[Any, ...]:
+    """Where the thresholds of a channel lie, and against which level."""
+    known = limit or ThresholdInUse(reason="cells are not called positive by this channel")
+    values = np.array([v for v in known.values if np.isfinite(v)], dtype=np.float64)
+    own = kind in known.levels
+    compared, level = (known.compared, known.levels[kind]) if own else (PIXELS, pixels)
+    if not values.size or not np.isfinite(level):
+        reason = known.reason or ("no threshold" if not values.size else "no level")
+        return UNKNOWN, np.nan, np.nan, values.size, 0, compared, level, reason
+    n_below = int((values < level).sum())
+    lies = {0: ABOVE, values.size: BELOW}.get(n_below, PARTLY)
+    return lies, values.min(), values.max(), values.size, n_below, compared, level, ""
+
+
+def _too_low(levels: pd.DataFrame) -> Iterator[str]:
+    for row in levels[levels["n_below"] > 0].to_dict("records"):
+        low, high = row["threshold_low"], row["threshold_high"]
+        used, some = f"the threshold {low:g} is", ""
+        if low != high:
+            used = f"the threshold ({low:g} to {high:g}) is"
+            some = f" in {row['n_below']} of {row['n_thresholds']} images or regions"
+        yield (
+            f"{row['channel']}: {used} below {row['compared_level']:g}{some}, which "
+            f"{row['compared']} of {row['control']} controls reach ({row['percentile']:g}th "
+            "percentile): unspecific light counts as positive"
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aequorea.errors import InputError
+from aequorea.errors import FileMissingError, InputError
 from aequorea.pipelines.run.parameters import (
     Effective,
     ParameterField,
@@ -18,11 +18,13 @@ from aequorea.pipelines.run.parameters import (
     parameter_fields,
 )
 from aequorea.pipelines.study.comparison import ComparisonParameters
-from aequorea.pipelines.study.sheet import list_samples, near_miss, read_samples
+from aequorea.pipelines.study.sheet import list_samples, located, near_miss, read_samples
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+
+    from pydantic import BaseModel
 
     from aequorea.pipelines.study.sample import Sample
 
@@ -88,7 +90,8 @@ class Study:
         Raises
         ------
         InputError
-            One line that names row and column.
+            One line that names row and column. Also for a file that does not exist; paths are
+            relative to the folder of the sheet.
         """
         if not sample.overrides:
             return self.shared_parameters(model, flags=flags)
@@ -99,6 +102,8 @@ class Study:
             if key not in fields:
                 raise InputError(f"{column}: unknown parameter{near_miss(key, fields)}")
             path, value = key.split("."), _typed(fields[key], text)
+            if fields[key].annotation is Path:
+                value = str(_existing(text, sample, column))
             merge_parameters(model, toml=_with({}, path, value), toml_name=column)
             merged = _with(merged, path, value)
         overridden = {fields[key].name for key in sample.overrides}
@@ -177,6 +182,20 @@ def load_study(path: str | os.PathLike[str]) -> Study:
         comparison=_comparison(content, samples, where),
         sources=sources,
     )
+
+
+def path_keys(model: type[BaseModel]) -> frozenset[str]:
+    """Parameters that name files, by dotted key."""
+    return frozenset(f.key for f in parameter_fields(model) if f.annotation is Path)
+
+
+def _existing(text: str, sample: Sample, column: str) -> Path:
+    path = located(text, sample.base)
+    if not path.exists():
+        raise FileMissingError(
+            f"{column}: {path} does not exist; paths are relative to the folder of the sheet"
+        )
+    return path
 
 
 def _both(content: Mapping[str, Any]) -> str:

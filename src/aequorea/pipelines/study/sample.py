@@ -34,6 +34,9 @@ class Sample:
     regions : Path or None
     overrides : mapping of str to str
         Parameters of this sample only, as written in the sheet, by dotted key.
+    base : Path or None
+        Folder to which paths among ``overrides`` are relative: that of the sheet. The working
+        directory if None.
     metadata : mapping of str to str
         Every other column of the sheet that has a value here.
     where : str
@@ -49,6 +52,7 @@ class Sample:
     code: str | None = None
     regions: Path | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+    base: Path | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     where: str = "the study"
 
@@ -68,12 +72,18 @@ class Sample:
         """Name of the sample's run directory."""
         return safe_folder(self.name)
 
-    def blinded(self, code: str) -> Sample:
-        """The same file under a code, without anything that tells what it is."""
+    def blinded(
+        self, code: str, *, file: Path, regions: Path | None, overrides: Mapping[str, str]
+    ) -> Sample:
+        """The same image under a code and other paths, without anything that tells what it is."""
         return replace(
             self,
             name=code,
             code=code,
+            file=file,
+            regions=regions,
+            overrides=dict(overrides),
+            base=None,
             animal=None,
             condition=None,
             replicate=None,

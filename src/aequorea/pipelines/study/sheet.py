@@ -166,7 +166,7 @@ def _named(columns: Sequence[str], path: Path, number: int, cells: Sequence[str]
 
 def _sample(cells: Mapping[str, str], path: Path, number: int) -> Sample:
     where = f"{path}: row {number}"
-    file = _located(cells["file"], path.parent)
+    file = located(cells["file"], path.parent)
     regions = cells.get("regions")
     return Sample(
         name=unicodedata.normalize("NFC", cells.get("sample") or _stem(file)),
@@ -176,10 +176,11 @@ def _sample(cells: Mapping[str, str], path: Path, number: int) -> Sample:
         replicate=cells.get("replicate"),
         control=_control(cells.get("control"), where),
         code=cells.get("code"),
-        regions=None if regions is None else _located(regions, path.parent),
+        regions=None if regions is None else located(regions, path.parent),
         overrides={
             c.removeprefix(_OVERRIDE): v for c, v in cells.items() if c.startswith(_OVERRIDE)
         },
+        base=path.parent,
         metadata={
             c: v for c, v in cells.items() if c not in COLUMNS and not c.startswith(_OVERRIDE)
         },
@@ -203,11 +204,25 @@ def _control(text: str | None, where: str) -> str | None:
     )
 
 
-def _located(text: str, folder: Path) -> Path:
-    path = folder / text
+def located(text: str, folder: Path | None) -> Path:
+    """The file that a cell of a sheet in ``folder`` names (in the working directory if None)."""
+    folder = folder or Path()
+    path = folder / Path(text).expanduser()
     if "\\" in text and not path.exists():
         path = folder / PureWindowsPath(text).as_posix()  # written on Windows, read elsewhere
     return path
+
+
+def image_ending(file: Path) -> str:
+    """The ending of a file by which its format is known.
+
+    Examples
+    --------
+    >>> image_ending(Path("KO.1.ome.tif")), image_ending(Path("KO.1.czi"))
+    ('.ome.tif', '.czi')
+    """
+    found = _IMAGE_ENDING.search(file.name)
+    return found[0] if found else file.suffix
 
 
 def _stem(file: Path) -> str:

@@ -31,7 +31,7 @@ class SampleState:
     directory : str
         Of its run, relative to that of the study.
     file : str or None
-        The image; ``None`` in a blinded study.
+        The image; ``None`` in a blinded study, whose key file has it.
     message : str
         Why it failed.
     record_sha256 : str or None

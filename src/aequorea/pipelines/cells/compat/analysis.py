@@ -11,42 +11,48 @@ import pandas as pd
 
 from aequorea.errors import AequoreaWarning, InputError
 from aequorea.pipelines.cells.compat.configs import ColocalizationConfig, snapshot
+from aequorea.pipelines.cells.compat.counting import (
+    changes_since,
+    columns_last,
+    counted_masks,
+    planes_of,
+    postfilters_of,
+    remembered,
+    settings_in_force,
+    with_small_objects,
+)
 from aequorea.pipelines.cells.compat.loading import (
     prepare_loaded_images_for_analysis,
     same_shape,
 )
-from aequorea.pipelines.cells.compat.response_cache import cached_responses
+from aequorea.pipelines.cells.compat.refinement import (
+    find_objects,
+    refined_objects,
+    require_planes_of_run,
+)
+from aequorea.pipelines.cells.compat.regions import checked_rois
 from aequorea.pipelines.cells.compat.results import (
-    CellposeChannelRefinementContext,
-    CellposeRefinementRoiCache,
     ColocalizationRunResult,
     ColocalizationTables,
 )
-from aequorea.pipelines.cells.edits import CHANGE_COLUMNS, change_rows
-from aequorea.pipelines.cells.segmenting import (
-    checked_labels,
-    given_objects,
-    label,
-    without_small_labels,
-)
-from aequorea.pipelines.cells.tables import CountedCells, count_cells
-from aequorea.segmentation.edits import label_changes
+from aequorea.pipelines.cells.segmenting import checked_labels
+from aequorea.segmentation.parameters import POSTFILTER_FIELDS
 from aequorea.segmentation.postfilters import apply_postfilters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from aequorea.measure.positivity import PositivityParameters
     from aequorea.pipelines.cells.compat.configs import CellposeModelConfig, RuntimeConfig
     from aequorea.pipelines.cells.compat.results import (
+        CellposeChannelRefinementContext,
         LoadedImageChannels,
         OptionalRegionSegmentationResult,
-        VoxelScale,
         ZBounds,
     )
-    from aequorea.segmentation.parameters import SegmentationParameters
+    from aequorea.pipelines.cells.tables import CountedCells
 
 Role = Literal["cell", "marker", "optional_region"]
 
@@ -107,36 +113,28 @@ def run_roi_cellpose_colocalization(
     rois = checked_rois(
         roi_labels_2d, images["cell"].shape[-2:], process=runtime_config.process_rois
     )
-    planes = _planes(loaded, images["cell"].shape)
-    cache = loaded.paths.results_dir / f"{loaded.source_path.stem}_network_cache"
-    masks: dict[Role, NDArray[np.int32]] = {}
-    contexts: dict[Role, CellposeChannelRefinementContext] = {}
-    facts: list[dict[str, Any]] = []
-    for role, config in configs.items():
-        masks[role], contexts[role], told = find_objects(
+    contexts = {
+        role: find_objects(
             images[role],
             rois,
-            config.parameters(),
-            planes=planes,
+            config,
+            planes=planes_of(loaded, len(images["cell"])),
             spacing_um=loaded.voxel_scale_zyx,
             whole=role == "cell",
             use_gpu=runtime_config.use_gpu,
-            cache=cache,
+            cache=loaded.paths.results_dir / f"{loaded.source_path.stem}_network_cache",
         )
-        facts += [{"channel": role, **t} for t in told]
+        for role, config in configs.items()
+    }
     return _analysed(
         loaded,
         rois,
-        masks,
+        {role: context.found_masks for role, context in contexts.items()},
         colocalization_config,
         optional_region_result=optional_region_result,
         contexts=contexts,
-        facts=facts,
-        settings={
-            **{f"{role}_model_config": snapshot(c) for role, c in configs.items()},
-            "colocalization_config": snapshot(colocalization_config),
-            "runtime_config": snapshot(runtime_config),
-        },
+        settings={"runtime_config": snapshot(runtime_config)},
+        process_rois=runtime_config.process_rois,
     )
 
 
@@ -160,7 +158,8 @@ def analyze_existing_masks(
 
     With the refinement contexts of the run that found the masks, ``tables.label_changes`` says
     what was added, removed, split, merged or changed since. Model configurations bring their
-    postfilters.
+    postfilters. Objects of a third channel that is not loaded have no intensities: NaN, and a
+    warning.
 
     Raises
     ------
@@ -175,27 +174,28 @@ def analyze_existing_masks(
         "marker": marker_model_config,
         "optional_region": optional_region_model_config,
     }
-    contexts = {
-        role: context
-        for role, context in (
-            ("cell", cell_refinement_context),
-            ("marker", marker_refinement_context),
-            ("optional_region", optional_region_refinement_context),
-        )
-        if context is not None
+    contexts: dict[Role, CellposeChannelRefinementContext | None] = {
+        "cell": cell_refinement_context,
+        "marker": marker_refinement_context,
+        "optional_region": optional_region_refinement_context,
     }
     loaded = prepare_loaded_images_for_analysis(loaded_images, *configs.values())
     loaded = _matching(loaded, given["cell"].shape, analysis_z_bounds)
     images = images_of(loaded)
     rois = checked_rois(roi_labels_2d, images["cell"].shape[-2:])
     masks: dict[Role, NDArray[np.int32]] = {}
+    settings: dict[str, Any] = {}
     for role, drawn in given.items():
         labels = checked_labels(np.asarray(drawn), f"{role}_masks")
         same_shape(images["cell"], labels, f"{role}_masks")
         config = configs[role]
         if config is not None and role in images:
-            kept, _ = apply_postfilters(labels, images[role], config.parameters())
+            options = config.parameters()
+            kept, _ = apply_postfilters(labels, images[role], options)
             labels = kept.astype(np.int32, copy=False)
+            settings[postfilters_of(role)] = options.model_dump(
+                mode="json", include=set(POSTFILTER_FIELDS)
+            )
         masks[role] = labels
     return _analysed(
         loaded,
@@ -203,10 +203,12 @@ def analyze_existing_masks(
         masks,
         colocalization_config,
         optional_region_result=optional_region_result,
-        contexts=contexts,  # type: ignore[arg-type]
-        facts=(),
-        settings={"colocalization_config": snapshot(colocalization_config)},
-        edited=True,
+        contexts={
+            role: replace(context, masks_given=True)
+            for role, context in contexts.items()
+            if context is not None and role in given
+        },
+        settings=settings,
     )
 
 
@@ -229,18 +231,20 @@ def refine_run_result_from_cellpose_cache(
     """Rebuild masks at other thresholds from what the network gave, without a forward pass.
 
     Thresholds that are given are applied, with or without a model configuration; what is not
-    given stays as it was.
+    given stays as it was. The result is that of a new run with these configurations.
 
     Raises
     ------
     InputError
-        If the run has no cached output at all.
+        If the run has no cached output at all; or if a configuration asks for what the cached
+        output does not hold: another model, diameter or prefilter, other ROIs or planes.
 
     Warns
     -----
     AequoreaWarning
-        If thresholds of Cellpose are given for a channel that another method segmented: its
-        masks stay as they are.
+        If thresholds of Cellpose are given for a channel that another method segmented, or
+        anything for a channel without cached output: its masks stay as they are. If masks that
+        were corrected by hand are found anew.
     """
     asked: dict[Role, dict[str, float | None]] = {
         "cell": _thresholds(cell_cellprob_threshold, cell_flow_threshold),
@@ -267,24 +271,34 @@ def refine_run_result_from_cellpose_cache(
     loaded = prepare_loaded_images_for_analysis(loaded_images, *configs.values())
     loaded = _matching(loaded, run_result.cell_masks.shape, run_result.analysis_z_bounds)
     images = images_of(loaded)
-    rois = checked_rois(roi_labels_2d, images["cell"].shape[-2:])
-    planes = _planes(loaded, images["cell"].shape)
-    masks: dict[Role, NDArray[np.int32]] = {}
-    facts: list[dict[str, Any]] = []
+    same_shape(images["cell"], run_result.cell_masks, "run_result.cell_masks")
+    require_planes_of_run(loaded, len(images["cell"]), run_result)
+    rois = checked_rois(roi_labels_2d, images["cell"].shape[-2:], process=run_result.process_rois)
+    masks: dict[Role, NDArray[np.int32]] = {
+        "cell": with_small_objects(run_result.cell_masks, run_result.small_cell_masks),
+        "marker": run_result.marker_masks,
+    }
+    if run_result.optional_region_masks is not None:
+        masks["optional_region"] = run_result.optional_region_masks
     for role in asked:
-        kept = getattr(run_result, f"{role}_masks")
-        if kept is None:
-            continue
-        masks[role] = kept
-        if role not in contexts:
-            continue
-        options = refined_options(contexts[role].options, configs[role], asked[role], role)
-        if options == contexts[role].options:
-            continue
-        masks[role], contexts[role], told = relabelled(
-            contexts[role], images[role], rois, options, planes=planes, whole=role == "cell"
-        )
-        facts += [{"channel": role, **t} for t in told]
+        if role in contexts:
+            masks[role], contexts[role] = refined_objects(
+                contexts[role],
+                masks[role],
+                images[role],
+                rois,
+                configs[role],
+                asked[role],
+                role=role,
+                planes=planes_of(loaded, len(images["cell"])),
+                whole=role == "cell",
+            )
+        elif configs[role] is not None or any(v is not None for v in asked[role].values()):
+            warnings.warn(
+                f"{role}: has no cached output to refine; its masks are kept",
+                AequoreaWarning,
+                stacklevel=2,
+            )
     return _analysed(
         loaded,
         rois,
@@ -292,11 +306,8 @@ def refine_run_result_from_cellpose_cache(
         colocalization_config,
         optional_region_result=optional_region_result,
         contexts=contexts,
-        facts=facts,
-        settings={
-            **run_result.settings,
-            "refined": {r: {k: v for k, v in t.items() if v is not None} for r, t in asked.items()},
-        },
+        settings=run_result.settings,
+        process_rois=run_result.process_rois,
     )
 
 
@@ -328,144 +339,6 @@ def images_of(loaded: LoadedImageChannels) -> dict[Role, NDArray[Any]]:
     return images
 
 
-def checked_rois(
-    roi_labels: NDArray[Any], shape_yx: tuple[int, ...], *, process: bool = True
-) -> NDArray[np.int32]:
-    """ROI labels of the plane of the image; the whole image as ROI 1 where they are not used.
-
-    Raises
-    ------
-    InputError, AxisMismatchError
-        If they are no labels, none is drawn, or they are of another image.
-    """
-    if not process:
-        return np.ones(shape_yx, np.int32)
-    rois = checked_labels(np.asarray(roi_labels), "roi_labels_2d")
-    if rois.ndim == 3 and len(rois) == 1:
-        rois = rois[0]
-    same_shape(np.empty(shape_yx, np.bool_), rois, "roi_labels_2d")
-    if not rois.any():
-        raise InputError("roi_labels_2d: no ROI is drawn (all 0); draw one, or use the whole image")
-    return rois
-
-
-def find_objects(
-    image: NDArray[Any],
-    rois: NDArray[np.int32],
-    options: SegmentationParameters,
-    *,
-    planes: slice,
-    spacing_um: VoxelScale,
-    whole: bool,
-    use_gpu: bool,
-    cache: Path | None,
-) -> tuple[NDArray[np.int32], CellposeChannelRefinementContext, Sequence[Mapping[str, Any]]]:
-    """Labels of one channel in the shape of the image, what is needed to refine them, facts."""
-    responses = cached_responses(
-        image[planes], rois, options, spacing_um=spacing_um, use_gpu=use_gpu, cache=cache
-    )
-    found = label(responses, image[planes], rois, options, whole=whole)
-    masks = in_full(found.labels, image.shape, planes)
-    caches = [_roi_cache(part, rois, options) for part in responses]
-    context = CellposeChannelRefinementContext(
-        model_name_or_path=options.model, roi_caches=caches, options=options, found_masks=masks
-    )
-    return masks, context, found.facts
-
-
-def relabelled(
-    context: CellposeChannelRefinementContext,
-    image: NDArray[Any],
-    rois: NDArray[np.int32],
-    options: SegmentationParameters,
-    *,
-    planes: slice,
-    whole: bool,
-) -> tuple[NDArray[np.int32], CellposeChannelRefinementContext, Sequence[Mapping[str, Any]]]:
-    """Labels rebuilt with other options from the responses of an earlier run."""
-    parts = [c.part for c in context.roi_caches]
-    found = label(parts, image[planes], rois, options, whole=whole)
-    masks = in_full(found.labels, image.shape, planes)
-    caches = [_roi_cache(part, rois, options) for part in parts]
-    refined = CellposeChannelRefinementContext(
-        model_name_or_path=options.model, roi_caches=caches, options=options, found_masks=masks
-    )
-    return masks, refined, found.facts
-
-
-def in_full(labels: NDArray[np.int32], shape: tuple[int, ...], planes: slice) -> NDArray[np.int32]:
-    """Labels of the planes that were analysed, in the shape of the whole stack."""
-    if labels.shape == shape:
-        return labels
-    full = np.zeros(shape, np.int32)
-    full[planes] = labels
-    return full
-
-
-def _roi_cache(
-    part: Any, rois: NDArray[np.int32], options: SegmentationParameters
-) -> CellposeRefinementRoiCache:
-    arrays, facts = part.response.arrays, part.response.facts
-    first = next(iter(arrays.values()), np.empty(0))
-    probabilities = arrays.get("cellprob")
-    return CellposeRefinementRoiCache(
-        roi_id=part.region,
-        y_min=part.y[0],
-        y_max=part.y[1],
-        x_min=part.x[0],
-        x_max=part.x[1],
-        roi_mask_crop_2d=rois[part.where] == part.region,
-        shape_for_masks=tuple((first if probabilities is None else probabilities).shape),
-        dP=arrays.get("dP"),
-        cellprob=probabilities,
-        do_3d=bool(facts.get("do_3d", False)),
-        niter=None if facts.get("niter") is None else int(facts["niter"]),
-        min_size=None if facts.get("min_size") is None else int(facts["min_size"]),
-        max_size_fraction=facts.get("max_size_fraction"),
-        flow_threshold=options.flow_threshold,
-        cellprob_threshold=options.cellprob_threshold,
-        part=part,
-    )
-
-
-def _thresholds(cellprob: float | None, flow: float | None) -> dict[str, float | None]:
-    return {"cellprob_threshold": cellprob, "flow_threshold": flow}
-
-
-def refined_options(
-    options: SegmentationParameters,
-    config: CellposeModelConfig | None,
-    asked: Mapping[str, float | None],
-    role: str,
-) -> SegmentationParameters:
-    """The options in force: those of the run, of a new configuration, then single thresholds."""
-    given = {k: v for k, v in asked.items() if v is not None}
-    wanted = options if config is None else config.parameters()
-    if wanted.method != options.method:
-        raise InputError(
-            f"{role}_model_config: method {wanted.method!r} is not that of the run "
-            f"({options.method!r}); run the analysis again"
-        )
-    if given and wanted.method != "cellpose":
-        unchanged = all(getattr(options, k) == v for k, v in given.items())
-        if not unchanged:
-            warnings.warn(
-                f"{role}: was segmented with {options.method!r}, so Cellpose's thresholds change "
-                "nothing; its masks are kept",
-                AequoreaWarning,
-                stacklevel=3,
-            )
-        given = {}
-    return type(wanted).model_validate({**wanted.model_dump(), **given})
-
-
-def _planes(loaded: LoadedImageChannels, shape: tuple[int, ...]) -> slice:
-    """The planes that are analysed, of a stack whose shape is kept."""
-    if loaded.z_projection_method is not None or loaded.analysis_z_bounds is None:
-        return slice(0, shape[0])
-    return slice(*loaded.analysis_z_bounds)
-
-
 def _matching(
     loaded: LoadedImageChannels, shape: tuple[int, ...], bounds: ZBounds | None
 ) -> LoadedImageChannels:
@@ -480,6 +353,10 @@ def _matching(
     return loaded
 
 
+def _thresholds(cellprob: float | None, flow: float | None) -> dict[str, float | None]:
+    return {"cellprob_threshold": cellprob, "flow_threshold": flow}
+
+
 def _analysed(
     loaded: LoadedImageChannels,
     rois: NDArray[np.int32],
@@ -488,66 +365,92 @@ def _analysed(
     *,
     optional_region_result: OptionalRegionSegmentationResult | None,
     contexts: Mapping[Role, CellposeChannelRefinementContext],
-    facts: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
-    edited: bool = False,
+    process_rois: bool = True,
 ) -> ColocalizationRunResult:
     """Tables of masks, confined to the ROIs and to the planes that are analysed."""
     images = images_of(loaded)
-    planes = _planes(loaded, images["cell"].shape)
-    labels: dict[str, NDArray[np.int32]] = {}
-    given = dict(masks)
+    given: dict[str, NDArray[np.int32]] = {str(role): found for role, found in masks.items()}
     if optional_region_result is not None and "optional_region" not in given:
         given["optional_region"] = optional_region_result.labels
         same_shape(images["cell"], optional_region_result.labels, "optional_region_result")
-    for role, drawn in given.items():
-        labels[role] = given_objects(
-            np.asarray(drawn)[planes], rois, whole=role == "cell", what=f"{role}_masks"
-        )
-    labels["cell"] = without_small_labels(labels["cell"], config.min_cell_voxels)
     rules = {"marker": config.positivity()}
-    if "optional_region" in labels and config.evaluate_optional_region_cell_positivity:
+    if "optional_region" in given and config.evaluate_optional_region_cell_positivity:
         rules["optional_region"] = config.positivity()
-    measured = {r: images.get(r, images["cell"])[planes] for r in labels}  # type: ignore[call-overload]
-    counted = count_cells(
-        labels, measured, rois, spacing_um=loaded.voxel_scale_zyx, positivity=rules
+    if "optional_region" in given and "optional_region" not in images:
+        images["optional_region"] = _no_intensities(images["cell"].shape, rules)
+    found = counted_masks(
+        given,
+        {str(role): image for role, image in images.items()},
+        rois,
+        loaded,
+        least_voxels=config.min_cell_voxels,
+        positivity=rules,
     )
-    shape = images["cell"].shape
-    full = {role: in_full(found, shape, planes) for role, found in labels.items()}
-    tables = _tables(counted, labels, facts)
-    if edited:
-        tables.label_changes = changes_since(full, contexts)
-    else:
-        contexts = {r: replace(c, found_masks=full[r]) for r, c in contexts.items()}
+    known = remembered({str(role): c for role, c in contexts.items()}, found.masks)
+    tables = _tables(found.counted, known)
+    tables.label_changes = changes_since(known, found.masks)
     return ColocalizationRunResult(
-        cell_masks=full["cell"],
-        marker_masks=full["marker"],
-        positive_cell_masks=build_positive_cell_mask(full["cell"], tables.summary),
+        cell_masks=found.masks["cell"],
+        marker_masks=found.masks["marker"],
+        positive_cell_masks=build_positive_cell_mask(found.masks["cell"], tables.summary),
         tables=tables,
-        optional_region_masks=full.get("optional_region"),
+        optional_region_masks=found.masks.get("optional_region"),
         analysis_z_bounds=loaded.analysis_z_bounds,
-        cell_refinement_context=contexts.get("cell"),
-        marker_refinement_context=contexts.get("marker"),
-        optional_region_refinement_context=contexts.get("optional_region"),
-        settings={**settings, "voxel_scale_zyx": loaded.voxel_scale_zyx},
+        cell_refinement_context=known.get("cell"),
+        marker_refinement_context=known.get("marker"),
+        optional_region_refinement_context=known.get("optional_region"),
+        small_cell_masks=found.small,
+        z_projection_method=loaded.z_projection_method,
+        process_rois=process_rois,
+        settings={
+            **settings_in_force(settings, known, found.masks, loaded),
+            **{f"{role}_model_config": dict(c.config) for role, c in known.items()},
+            "colocalization_config": snapshot(config),
+        },
     )
+
+
+def _no_intensities(
+    shape: tuple[int, ...], rules: Mapping[str, PositivityParameters]
+) -> NDArray[np.float32]:
+    """In place of a third channel of which only masks are there.
+
+    Raises
+    ------
+    InputError
+        If cells are judged by its brightness.
+    """
+    remedy = "set optional_region_channel in ChannelConfig"
+    if "optional_region" in rules and rules["optional_region"].rule == "intensity":
+        raise InputError(
+            f"positivity_rule 'intensity' needs the third channel, which is not loaded; {remedy}"
+        )
+    warnings.warn(
+        f"the third channel is not loaded, so its intensities are empty (NaN); {remedy}",
+        AequoreaWarning,
+        stacklevel=4,
+    )
+    return np.full(shape, np.nan, np.float32)
 
 
 def _tables(
-    counted: CountedCells,
-    labels: Mapping[str, NDArray[Any]],
-    facts: Sequence[Mapping[str, Any]],
+    counted: CountedCells, contexts: Mapping[str, CellposeChannelRefinementContext]
 ) -> ColocalizationTables:
-    third = "optional_region" in labels
+    third = "optional_region" in counted.objects
     overlaps = counted.overlaps
     main = overlaps[overlaps["marker"] == "marker"].drop(columns=["marker"])
-    rename = {
-        "n_optional_region_objects": "n_3rd_channel_objects",
-    }
+    rename = {"n_optional_region_objects": "n_3rd_channel_objects"}
+    facts = [
+        {"channel": role, **fact}
+        for role, context in contexts.items()
+        if not context.masks_given
+        for fact in context.facts
+    ]
     return ColocalizationTables(
         detailed=main.reset_index(drop=True),
         summary=counted.cells,
-        overview=counted.overview,
+        overview=columns_last(counted.overview, "n_optional_region_objects"),
         marker_properties=counted.objects["marker"],
         third_channel_properties=counted.objects["optional_region"] if third else None,
         roi_cell_summary=counted.summaries["cell"],
@@ -555,18 +458,5 @@ def _tables(
         roi_third_channel_summary=(
             counted.summaries["optional_region"].rename(columns=rename) if third else None
         ),
-        thresholds=pd.DataFrame(list(facts)) if facts else None,
+        thresholds=pd.DataFrame(facts) if facts else None,
     )
-
-
-def changes_since(
-    labels: Mapping[str, NDArray[Any]],
-    contexts: Mapping[Any, CellposeChannelRefinementContext],
-) -> pd.DataFrame:
-    """What hand edits did to the masks that were found, one row each."""
-    rows = [
-        row
-        for role, context in contexts.items()
-        for row in change_rows(label_changes(context.found_masks, labels[role]), str(role))
-    ]
-    return pd.DataFrame(rows, columns=list(CHANGE_COLUMNS))

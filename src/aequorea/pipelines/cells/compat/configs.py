@@ -25,6 +25,33 @@ _POSTFILTERS = dict.fromkeys(
     ("min_size", "min_pixels", "min_voxels", "min_object_voxels"), "min_size"
 ) | {name: name for name in ("min_intensity", "local_contrast", "bright_pixel_support")}
 
+# options of the workflow that are a field of CellposeModelConfig as they are
+_FIELD_OF = {
+    "method": "segmentation_method",
+    "model": "model_name_or_path",
+    "diameter_px": "diameter",
+    "do_3d": "do_3d",
+    "cellprob_threshold": "cellprob_threshold",
+    "flow_threshold": "flow_threshold",
+    "flow3d_smooth": "flow3d_smooth",
+    "prefilter_sigma_xy_px": "prefilter_sigma_xy",
+    "prefilter_sigma_z_px": "prefilter_sigma_z",
+    "prefilter_median_xy_px": "prefilter_median_size_xy",
+    "prefilter_median_z_px": "prefilter_median_size_z",
+    "threshold_percentile": "threshold_percentile",
+    "threshold_background_sigma_px": "threshold_background_sigma",
+    "threshold_min_object_px": "threshold_min_object_voxels",
+    "threshold_min_hole_px": "threshold_min_hole_voxels",
+    "threshold_closing": "threshold_apply_closing",
+    "min_object_px": "postfilter_min_object_voxels",
+    "min_intensity_measure": "min_intensity_measure",
+    "min_intensity_threshold": "min_intensity_threshold",
+    "local_contrast_k": "local_contrast_k",
+    "local_contrast_inner_px": "local_contrast_shell_inner_radius",
+    "local_contrast_outer_px": "local_contrast_shell_outer_radius",
+    "bright_pixel_threshold": "bright_pixel_threshold",
+}
+
 
 @dataclass_transform(kw_only_default=False, field_specifiers=(Field,))
 def configuration(cls: type[T]) -> type[T]:
@@ -172,32 +199,10 @@ class CellposeModelConfig:
             )
         by_count = self.bright_pixel_measure == "count"
         values: dict[str, Any] = {
-            "method": self.segmentation_method,
-            "model": self.model_name_or_path,
-            "diameter_px": self.diameter,
-            "do_3d": self.do_3d,
-            "cellprob_threshold": self.cellprob_threshold,
-            "flow_threshold": self.flow_threshold,
+            **{option: getattr(self, field) for option, field in _FIELD_OF.items()},
             "anisotropy": _anisotropy(self.anisotropy),
-            "flow3d_smooth": self.flow3d_smooth,
             "prefilters": _named(self.prefilter, _PREFILTERS, "prefilter"),
-            "prefilter_sigma_xy_px": self.prefilter_sigma_xy,
-            "prefilter_sigma_z_px": self.prefilter_sigma_z,
-            "prefilter_median_xy_px": self.prefilter_median_size_xy,
-            "prefilter_median_z_px": self.prefilter_median_size_z,
-            "threshold_percentile": self.threshold_percentile,
-            "threshold_background_sigma_px": self.threshold_background_sigma,
-            "threshold_min_object_px": self.threshold_min_object_voxels,
-            "threshold_min_hole_px": self.threshold_min_hole_voxels,
-            "threshold_closing": self.threshold_apply_closing,
             "postfilters": _named(self.postfilters, _POSTFILTERS, "postfilters"),
-            "min_object_px": self.postfilter_min_object_voxels,
-            "min_intensity_measure": self.min_intensity_measure,
-            "min_intensity_threshold": self.min_intensity_threshold,
-            "local_contrast_k": self.local_contrast_k,
-            "local_contrast_inner_px": self.local_contrast_shell_inner_radius,
-            "local_contrast_outer_px": self.local_contrast_shell_outer_radius,
-            "bright_pixel_threshold": self.bright_pixel_threshold,
             "bright_pixel_min_count": self.bright_pixel_min_count if by_count else None,
             "bright_pixel_min_fraction": None if by_count else self.bright_pixel_min_fraction,
         }
@@ -274,6 +279,17 @@ class RuntimeConfig:
     use_gpu: bool = True
     crop_for_testing: tuple[slice, ...] | None = None
     image_loading_mode: Literal["memory", "memap", "memmap"] = "memory"
+
+
+def field_of(option: str) -> str:
+    """What CellposeModelConfig calls an option of the workflow.
+
+    Examples
+    --------
+    >>> field_of("diameter_px"), field_of("prefilters")
+    ('diameter', 'prefilter')
+    """
+    return "prefilter" if option == "prefilters" else _FIELD_OF.get(option, option)
 
 
 def _named(given: Names, known: dict[str, str], field: str) -> tuple[str, ...]:

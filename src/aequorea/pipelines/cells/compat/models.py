@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aequorea.errors import InputError
-from aequorea.pipelines.cells.compat.analysis import checked_rois
+from aequorea.pipelines.cells.compat.regions import checked_rois
 from aequorea.pipelines.cells.compat.results import OptionalRegionSegmentationResult
 from aequorea.pipelines.cells.fields import as_stack
 from aequorea.pipelines.cells.segmenting import label, respond, without_small_labels

@@ -9,6 +9,7 @@ import numpy as np
 
 from aequorea.errors import InputError, OutputError
 from aequorea.io import read_labels
+from aequorea.pipelines.cells.compat.loading import same_shape
 from aequorea.pipelines.cells.segmenting import checked_labels
 
 if TYPE_CHECKING:
@@ -88,6 +89,27 @@ def load_roi_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
 def try_load_roi_labels(path: str | os.PathLike[str]) -> NDArray[Any] | None:
     """Saved ROI labels, or ``None`` if there are none."""
     return load_roi_labels(path) if Path(path).exists() else None
+
+
+def checked_rois(
+    roi_labels: NDArray[Any], shape_yx: tuple[int, ...], *, process: bool = True
+) -> NDArray[np.int32]:
+    """ROI labels of the plane of the image; the whole image as ROI 1 where they are not used.
+
+    Raises
+    ------
+    InputError, AxisMismatchError
+        If they are no labels, none is drawn, or they are of another image.
+    """
+    if not process:
+        return np.ones(shape_yx, np.int32)
+    rois = checked_labels(np.asarray(roi_labels), "roi_labels_2d")
+    if rois.ndim == 3 and len(rois) == 1:
+        rois = rois[0]
+    same_shape(np.empty(shape_yx, np.bool_), rois, "roi_labels_2d")
+    if not rois.any():
+        raise InputError("roi_labels_2d: no ROI is drawn (all 0); draw one, or use the whole image")
+    return rois
 
 
 def get_bbox_2d(mask: NDArray[Any]) -> tuple[slice, slice] | None:

@@ -80,21 +80,28 @@ def _key(
 ) -> str:
     method = backend(options.method)
     dumped = options.model_dump(mode="json")
-    model = dumped.pop("model")
-    if model is not None and Path(model).is_file():
-        model = sha256_path(Path(model))
+    dumped.pop("model")
     return sha256_json(
         {
             "image": _content(image),
             "rois": _content(rois),
             "method": [method.name, method.version],
-            "model": model,
+            "model": _model(options),
             "options": {
                 k: dumped[k] for k in sorted((method.early | PREFILTER_FIELDS) - {"model"})
             },
             "spacing_um": list(spacing_um),
         }
     )
+
+
+def _model(options: SegmentationParameters) -> str | None:
+    """A model by its name, or by what is in its file (Cellpose) or folder (StarDist)."""
+    if options.model is None:
+        return None
+    path = Path(options.model).expanduser()
+    is_given = path.is_dir() if options.method == "stardist" else path.is_file()
+    return sha256_path(path) if is_given else options.model
 
 
 def _content(array: NDArray[Any]) -> list[Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -150,19 +150,27 @@ class CellposeRefinementRoiCache:
 class CellposeChannelRefinementContext:
     """What is needed to rebuild the masks of a channel, and the masks as they were found.
 
-    ``model`` is None: masks are rebuilt without it, in any process.
+    ``model`` is None: masks are rebuilt without it, in any process. ``config`` is the
+    configuration in force, ``facts`` what the method found in each ROI; ``masks_given`` says that
+    the masks of the run were brought by somebody, such as corrected by hand.
     """
 
     model: None = None
     model_name_or_path: str | None = None
     roi_caches: list[CellposeRefinementRoiCache] = field(default_factory=list)
     options: SegmentationParameters
+    config: Mapping[str, Any] = field(default_factory=dict)
+    facts: Sequence[Mapping[str, Any]] = ()
     found_masks: NDArray[np.int32]
+    masks_given: bool = False
 
 
 @dataclass(kw_only=True)
 class ColocalizationRunResult:
-    """Masks and tables of a run."""
+    """Masks and tables of a run.
+
+    ``small_cell_masks`` has the cells below ``min_cell_voxels``, which a refinement may ask back.
+    """
 
     cell_masks: NDArray[np.int32]
     marker_masks: NDArray[np.int32]
@@ -173,15 +181,24 @@ class ColocalizationRunResult:
     cell_refinement_context: CellposeChannelRefinementContext | None = None
     marker_refinement_context: CellposeChannelRefinementContext | None = None
     optional_region_refinement_context: CellposeChannelRefinementContext | None = None
+    small_cell_masks: NDArray[np.int32] | None = None
+    z_projection_method: str | None = None
+    process_rois: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
 class SingleChannelRunResult:
-    """Masks and tables of a single channel."""
+    """Masks and tables of a single channel.
+
+    ``small_masks`` has the objects below ``min_object_voxels``, which a refinement may ask back.
+    """
 
     masks: NDArray[np.int32]
     tables: SingleChannelTables
     analysis_z_bounds: ZBounds | None = None
     refinement_context: CellposeChannelRefinementContext | None = None
+    small_masks: NDArray[np.int32] | None = None
+    z_projection_method: str | None = None
+    process_rois: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)

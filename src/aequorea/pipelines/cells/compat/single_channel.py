@@ -9,34 +9,37 @@ import numpy as np
 import pandas as pd
 
 from aequorea.errors import InputError
-from aequorea.pipelines.cells.compat.analysis import (
-    changes_since,
-    checked_rois,
-    find_objects,
-    in_full,
-    refined_options,
-    relabelled,
-)
 from aequorea.pipelines.cells.compat.configs import snapshot
+from aequorea.pipelines.cells.compat.counting import (
+    changes_since,
+    columns_last,
+    counted_masks,
+    planes_of,
+    postfilters_of,
+    remembered,
+    settings_in_force,
+    with_small_objects,
+)
 from aequorea.pipelines.cells.compat.loading import (
     prepare_loaded_single_channel_image_for_analysis,
     same_shape,
 )
-from aequorea.pipelines.cells.compat.regions import try_load_roi_labels
+from aequorea.pipelines.cells.compat.refinement import (
+    find_objects,
+    refined_objects,
+    require_planes_of_run,
+)
+from aequorea.pipelines.cells.compat.regions import checked_rois, try_load_roi_labels
 from aequorea.pipelines.cells.compat.results import (
     SingleChannelRunResult,
     SingleChannelTables,
 )
-from aequorea.pipelines.cells.segmenting import (
-    checked_labels,
-    given_objects,
-    without_small_labels,
-)
-from aequorea.pipelines.cells.tables import count_cells
+from aequorea.pipelines.cells.segmenting import checked_labels
+from aequorea.segmentation.parameters import POSTFILTER_FIELDS
 from aequorea.segmentation.postfilters import apply_postfilters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         SingleChannelResultsPaths,
         ZBounds,
     )
+    from aequorea.pipelines.cells.tables import CountedCells
 
 _ROLE = "object"
 
@@ -76,22 +80,25 @@ def run_roi_single_channel_segmentation(
     """
     loaded = prepare_loaded_single_channel_image_for_analysis(loaded_image, model_config)
     rois = checked_rois(roi_labels_2d, loaded.image.shape[-2:], process=runtime_config.process_rois)
-    masks, context, facts = find_objects(
+    context = find_objects(
         loaded.image,
         rois,
-        model_config.parameters(),
-        planes=_planes(loaded),
+        model_config,
+        planes=planes_of(loaded, len(loaded.image)),
         spacing_um=loaded.voxel_scale_zyx,
         whole=True,
         use_gpu=runtime_config.use_gpu,
         cache=loaded.paths.results_dir / f"{loaded.source_path.stem}_network_cache",
     )
-    settings = {
-        "model_config": snapshot(model_config),
-        "analysis_config": snapshot(analysis_config),
-        "runtime_config": snapshot(runtime_config),
-    }
-    return _analysed(loaded, rois, masks, analysis_config, context, facts, settings)
+    return _analysed(
+        loaded,
+        rois,
+        context.found_masks,
+        analysis_config,
+        context,
+        {"runtime_config": snapshot(runtime_config)},
+        process_rois=runtime_config.process_rois,
+    )
 
 
 def analyze_existing_single_channel_masks(
@@ -117,18 +124,17 @@ def analyze_existing_single_channel_masks(
         loaded = replace(loaded, analysis_z_bounds=analysis_z_bounds)
     labels = checked_labels(np.asarray(masks), "masks")
     same_shape(loaded.image, labels, "masks")
+    settings: dict[str, Any] = {}
     if model_config is not None:
-        kept, _ = apply_postfilters(labels, loaded.image, model_config.parameters())
+        options = model_config.parameters()
+        kept, _ = apply_postfilters(labels, loaded.image, options)
         labels = kept.astype(np.int32, copy=False)
-    rois = checked_rois(roi_labels_2d, loaded.image.shape[-2:])
-    settings = {"analysis_config": snapshot(analysis_config)}
-    result = _analysed(loaded, rois, labels, analysis_config, refinement_context, (), settings)
-    if refinement_context is not None:
-        result.tables.label_changes = changes_since(
-            {_ROLE: result.masks}, {_ROLE: refinement_context}
+        settings[postfilters_of(_ROLE)] = options.model_dump(
+            mode="json", include=set(POSTFILTER_FIELDS)
         )
-        result.refinement_context = refinement_context
-    return result
+    rois = checked_rois(roi_labels_2d, loaded.image.shape[-2:])
+    context = None if refinement_context is None else replace(refinement_context, masks_given=True)
+    return _analysed(loaded, rois, labels, analysis_config, context, settings)
 
 
 def refine_single_channel_run_result_from_cellpose_cache(
@@ -142,10 +148,13 @@ def refine_single_channel_run_result_from_cellpose_cache(
 ) -> SingleChannelRunResult:
     """Rebuild masks at other thresholds from what the network gave, without a forward pass.
 
+    The result is that of a new run with these configurations.
+
     Raises
     ------
     InputError
-        If the run has no cached output.
+        If the run has no cached output, or none that holds for what is asked: another model,
+        diameter or prefilter, other ROIs or planes.
     """
     context = run_result.refinement_context
     if context is None:
@@ -156,20 +165,28 @@ def refine_single_channel_run_result_from_cellpose_cache(
     if run_result.analysis_z_bounds is not None and loaded.analysis_z_bounds is None:
         loaded = replace(loaded, analysis_z_bounds=run_result.analysis_z_bounds)
     same_shape(loaded.image, run_result.masks, "run_result.masks")
-    rois = checked_rois(roi_labels_2d, loaded.image.shape[-2:])
-    asked = {"cellprob_threshold": cellprob_threshold, "flow_threshold": flow_threshold}
-    options = refined_options(context.options, model_config, asked, _ROLE)
-    masks, context, facts = relabelled(
-        context, loaded.image, rois, options, planes=_planes(loaded), whole=True
+    require_planes_of_run(loaded, len(loaded.image), run_result)
+    rois = checked_rois(roi_labels_2d, loaded.image.shape[-2:], process=run_result.process_rois)
+    masks, context = refined_objects(
+        context,
+        with_small_objects(run_result.masks, run_result.small_masks),
+        loaded.image,
+        rois,
+        model_config,
+        {"cellprob_threshold": cellprob_threshold, "flow_threshold": flow_threshold},
+        role=_ROLE,
+        planes=planes_of(loaded, len(loaded.image)),
+        whole=True,
     )
-    settings = {**run_result.settings, "refined": {k: v for k, v in asked.items() if v is not None}}
-    return _analysed(loaded, rois, masks, analysis_config, context, facts, settings)
-
-
-def _planes(loaded: LoadedSingleChannelImage) -> slice:
-    if loaded.z_projection_method is not None or loaded.analysis_z_bounds is None:
-        return slice(0, len(loaded.image))
-    return slice(*loaded.analysis_z_bounds)
+    return _analysed(
+        loaded,
+        rois,
+        masks,
+        analysis_config,
+        context,
+        run_result.settings,
+        process_rois=run_result.process_rois,
+    )
 
 
 def _analysed(
@@ -178,20 +195,41 @@ def _analysed(
     masks: NDArray[np.int32],
     config: SingleChannelAnalysisConfig,
     context: CellposeChannelRefinementContext | None,
-    facts: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
+    *,
+    process_rois: bool = True,
 ) -> SingleChannelRunResult:
-    planes = _planes(loaded)
-    labels = given_objects(masks[planes], rois, whole=True, what="masks")
-    labels = without_small_labels(labels, config.min_object_voxels)
-    counted = count_cells(
-        {_ROLE: labels},
-        {_ROLE: loaded.image[planes]},
+    found = counted_masks(
+        {_ROLE: masks},
+        {_ROLE: loaded.image},
         rois,
-        spacing_um=loaded.voxel_scale_zyx,
+        loaded,
+        least_voxels=config.min_object_voxels,
         positivity={},
     )
-    full = in_full(labels, loaded.image.shape, planes)
+    known = remembered({} if context is None else {_ROLE: context}, found.masks)
+    in_force = {} if context is None else {"model_config": dict(context.config)}
+    tables = _tables(found.counted, known)
+    tables.label_changes = changes_since(known, found.masks)
+    return SingleChannelRunResult(
+        masks=found.masks[_ROLE],
+        tables=tables,
+        analysis_z_bounds=loaded.analysis_z_bounds,
+        refinement_context=known.get(_ROLE),
+        small_masks=found.small,
+        z_projection_method=loaded.z_projection_method,
+        process_rois=process_rois,
+        settings={
+            **settings_in_force(settings, known, found.masks, loaded),
+            **in_force,
+            "analysis_config": snapshot(config),
+        },
+    )
+
+
+def _tables(
+    counted: CountedCells, contexts: Mapping[str, CellposeChannelRefinementContext]
+) -> SingleChannelTables:
     objects = counted.cells.rename(
         columns={
             "cell_label": "object_label",
@@ -201,18 +239,14 @@ def _analysed(
         }
     )
     check = ["object_voxels_props", "object_voxels - object_voxels_props"]
-    overview = counted.overview.rename(columns={"n_cells": "n_objects"})
+    overview = counted.overview.rename(
+        columns={"n_cells": "n_objects", "n_cells_at_roi_border": "n_objects_at_roi_border"}
+    )
     means = counted.summaries[_ROLE].drop(columns=[f"n_{_ROLE}_objects"])
-    tables = SingleChannelTables(
+    facts = [fact for c in contexts.values() if not c.masks_given for fact in c.facts]
+    return SingleChannelTables(
         objects=objects.drop(columns=check),
         voxel_plausibility=objects[["roi_id", "object_label", "object_voxels", *check]],
-        overview=overview.merge(means, on="roi_id"),
-        thresholds=pd.DataFrame(list(facts)) if facts else None,
-    )
-    return SingleChannelRunResult(
-        masks=full,
-        tables=tables,
-        analysis_z_bounds=loaded.analysis_z_bounds,
-        refinement_context=None if context is None else replace(context, found_masks=full),
-        settings={**settings, "voxel_scale_zyx": loaded.voxel_scale_zyx},
+        overview=columns_last(overview.merge(means, on="roi_id"), "n_objects_at_roi_border"),
+        thresholds=pd.DataFrame(facts) if facts else None,
     )
