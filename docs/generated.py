@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from aequorea.pipelines.cells.parameters import cells_parameters
 from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.confocal.parameters import confocal_parameters
 from aequorea.pipelines.run.execution import Execution
 from aequorea.pipelines.run.parameters import parameter_fields
 
@@ -18,6 +19,8 @@ def write_pages(docs: Path) -> None:
     coloc = _options(ColocalizationParameters, Execution)
     (folder / "options.md").write_text(coloc, encoding="utf-8")
     (folder / "cells-options.md").write_text(_options(cells_parameters(1)), encoding="utf-8")
+    confocal = _options(confocal_parameters(1, 1))
+    (folder / "confocal-options.md").write_text(confocal, encoding="utf-8")
     (folder / "benchmarks.md").write_text(
         _benchmarks(docs.parent / "benchmarks" / "results"), encoding="utf-8"
     )

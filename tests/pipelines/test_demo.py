@@ -48,9 +48,14 @@ def test_shipped_images_are_small_and_carry_their_licence():
 def test_every_example_has_valid_settings_and_readable_inputs(tmp_path, example):
     from aequorea.pipelines.cells.workflow import effective_parameters
     from aequorea.pipelines.colocalization.stains import open_stains
+    from aequorea.pipelines.study import load_study
 
     paths, parts = example.inputs(tmp_path)
-    if example.workflow == "cells":
+    if example.workflow == "confocal":
+        study = load_study(parts["study"])
+        assert len(study.samples) == 16
+        assert len({s.animal for s in study.samples}) == 8
+    elif example.workflow == "cells":
         assert effective_parameters(example.settings).values.roles[0] == "cell"
     else:
         assert len(open_stains(paths, demo._settings(example, parts)).names) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,22 @@ _CORRELATION = 0.3
 _SPACING_UM = 0.1
 _SEED = 2
 _ALPHA = 0.05
+# The simulated study: how strongly puncta crowd around the nucleus, and how animals differ.
+_ATTRACTION = {"sham": 0.5, "TAC": 3.0}
+_ANIMAL_SD = 0.3
+_ANIMALS, _IMAGES = 4, 2
+_STUDY = """sheet = "samples.csv"
+[channels]
+nuclei = "nuclei"
+cells = "cells"
+puncta = "mRNA"
+[params]
+z_scale_factor = 1.0
+[params.nulls]
+n_simulations = 99
+[compare]
+reference = "sham"
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +74,7 @@ def run_demo(out: Path, *, only: str | None = None, progress: Progress | None = 
     ----------
     out : Path
         A new or empty directory, or that of an earlier demo.
-    only : {"coloc", "cells"}, optional
+    only : {"coloc", "cells", "confocal"}, optional
         One workflow; all if not given.
     progress : Progress, optional
 
@@ -78,7 +96,14 @@ def run_demo(out: Path, *, only: str | None = None, progress: Progress | None = 
         paths, parts = example.inputs(out / "inputs")
         told = _Named(progress or Quiet(), example.name)
         place = out / example.name
-        if example.workflow == "cells":
+        if example.workflow == "confocal":
+            from aequorea.pipelines.confocal.study import analyse_study
+
+            study = analyse_study(
+                parts["study"], out=place, workers=min(2, os.cpu_count() or 1), progress=told
+            )
+            result = study.summary
+        elif example.workflow == "cells":
             settings = dict(example.settings)
             markers = sum(name.startswith("marker") for name in settings)
             result = count(paths, parameters=settings, markers=markers, out=place, progress=told)
@@ -228,6 +253,61 @@ def _nuclei_truth(result: RunResult) -> list[Comparison]:
     ]
 
 
+def _simulated_study(inputs: Path) -> tuple[Sequence[Path], dict[str, Path]]:
+    """Sixteen stacks of two conditions, four animals each; animals differ, and so do conditions."""
+    from aequorea.simulate import PunctaLaw, simulated_confocal
+
+    folder = inputs / "confocal-study"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, paths = ["file,sample,animal,condition"], []
+    for number, (condition, animal, image) in enumerate(
+        itertools.product(_ATTRACTION, range(_ANIMALS), range(_IMAGES))
+    ):
+        own = np.random.default_rng([_SEED, number // _IMAGES]).normal(scale=_ANIMAL_SD)
+        name = f"{condition}-{animal + 1}-{image + 1}"
+        path = folder / f"{name}.ome.tif"
+        if not path.exists():
+            law = PunctaLaw(per_cell=60, attraction=_ATTRACTION[condition] + own)
+            stack = simulated_confocal(
+                (16, 120, 120),
+                n_cells=1,
+                cell_diameter_um=6.0,
+                nucleus_diameter_um=3.0,
+                puncta={"mRNA": law},
+                rng=np.random.default_rng([_SEED, 1000 + number]),
+            )
+            axes = dict(zip("zyx", stack.spacing_um, strict=True))
+            names = tuple(stack.images)
+            image_ = Image(data=stack.stack(), axes="czyx", channels=names, spacing_um=axes)
+            aequorea.save(image_, path)
+        rows.append(f"{path.name},{name},{condition}-{animal + 1},{condition}")
+        paths.append(path)
+    (folder / "samples.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "study.toml").write_text(_STUDY, encoding="utf-8")
+    return paths[:1], {"study": folder / "study.toml"}
+
+
+def _study_truth(result: RunResult) -> list[Comparison]:
+    table = result.table("comparison_conditions")
+    rank = table[table["column"] == "puncta_mean_volume_rank"].set_index("condition")["mean"]
+    return [
+        Comparison(
+            quantity=f"{name}: mean share of the cytosol nearer to the nucleus",
+            # the mean of u with density exp(-a u) on 0 to 1, averaged over the spread of animals
+            truth=round(_mean_rank(a), 3),
+            measured=float(rank[name]),
+        )
+        for name, a in _ATTRACTION.items()
+    ]
+
+
+def _mean_rank(attraction: float) -> float:
+    spread = attraction + _ANIMAL_SD * np.linspace(-2.5, 2.5, 101)
+    weight = np.exp(-0.5 * np.linspace(-2.5, 2.5, 101) ** 2)
+    small = np.where(np.abs(spread) < 1e-6, 1e-6, spread)
+    return float(np.average(1 / small - 1 / np.expm1(small), weights=weight))
+
+
 def _cells_truth(result: RunResult) -> list[Comparison]:
     summary = result.table("object_summary")
     return [
@@ -273,13 +353,18 @@ def _thumbnail(paths: Sequence[Path]) -> bytes:
     planes = []
     for path in paths:
         image = aequorea.open(path)
-        planes += [np.asarray(image.channel(k)) for k in range(len(image.channels))]
+        planes += [_flat(np.asarray(image.channel(k))) for k in range(len(image.channels))]
     step = max(1, -(-max(planes[0].shape) // _THUMBNAIL_PX))
     first, second = (stretch(plane[::step, ::step]) for plane in planes[:2])
     rgb = np.rint(255 * overlay(first, second)).astype(np.uint8)
     stream = io.BytesIO()
     Picture.fromarray(rgb).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
+
+
+def _flat(pixels: NDArray[Any]) -> NDArray[Any]:
+    """A plane, or the maximum projection of a stack."""
+    return pixels if pixels.ndim == 2 else np.asarray(pixels.max(axis=0))
 
 
 _EXAMPLES = (
@@ -352,5 +437,15 @@ _EXAMPLES = (
         "(CellProfiler examples, Jason Moffat, CC0). Judge the outlines by eye.",
         inputs=_shipped("human-cells", "DNA.tif", "actin.tif"),
         settings={"counting": {"counting": "frame"}},
+    ),
+    _Example(
+        name="confocal-study",
+        workflow="confocal",
+        title="Confocal study: an mRNA that moves to the nucleus",
+        text="Sixteen simulated stacks, two conditions of four animals. The puncta of an mRNA "
+        "crowd more around the nucleus under TAC, and animals differ. One threshold for all "
+        "images; conditions compared with the animal as the unit.",
+        inputs=_simulated_study,
+        compare=_study_truth,
     ),
 )

@@ -1,0 +1,180 @@
+"""A whole confocal stack: seconds and memory from pixels to distances, against a plain recipe.
+
+The recipe is what scipy and scikit-image suggest: median, Gaussian, threshold, morphology,
+watershed, regionprops, distance transforms, nearest neighbours. Both start from arrays in memory;
+memory is the peak of the process above what it holds before the work. Each way runs in a process
+of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from aequorea.simulate import PunctaLaw, simulated_confocal
+
+SPACING = (0.3, 0.1, 0.1)
+PSF_UM = (0.35, 0.12)
+
+
+def scene(shape: tuple[int, int, int], n_cells: int, per_cell: float, folder: Path) -> None:
+    """Write the three channels of a stack, and the truth about its puncta."""
+    stack = simulated_confocal(
+        shape,
+        spacing_um=SPACING,
+        n_cells=n_cells,
+        cell_diameter_um=13,
+        nucleus_diameter_um=7,
+        puncta={"mRNA": PunctaLaw(per_cell=per_cell, nuclear=per_cell / 20)},
+        rng=1,
+    )
+    for name in ("nuclei", "cells", "mRNA"):
+        np.save(folder / f"{name}.npy", stack.images[name])
+    np.save(folder / "truth.npy", stack.puncta["mRNA"].position_um)
+
+
+def ours(folder: Path) -> tuple[np.ndarray, int]:
+    """Nuclei, cells, puncta with subpixel positions, distances to the own nucleus."""
+    from aequorea.filters import repair_hot_pixels
+    from aequorea.pipelines.confocal.anatomy import Anatomy
+    from aequorea.pipelines.confocal.compartments import geometry_of_cells
+    from aequorea.pipelines.confocal.detection import (
+        chosen_threshold,
+        find_all,
+        found_puncta,
+        read_candidates,
+        read_facts,
+        read_heights,
+        write_candidates,
+    )
+    from aequorea.puncta.parameters import PunctaParameters
+    from aequorea.segmentation.compartments import segment_bodies, segment_nuclei
+
+    image = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("nuclei", "cells", "mRNA")}
+    options = PunctaParameters(spot_sigma_z_um=PSF_UM[0], spot_sigma_yx_um=PSF_UM[1])
+    nuclei = segment_nuclei(
+        repair_hot_pixels(np.asarray(image["nuclei"]))[0], spacing_um=SPACING
+    ).labels
+    cells = segment_bodies(
+        repair_hot_pixels(np.asarray(image["cells"]))[0], nuclei, spacing_um=SPACING
+    ).labels
+    anatomy = Anatomy(cells, nuclei, SPACING)
+    geometry_of_cells(cells, nuclei, SPACING)
+    pixels = np.asarray(image["mRNA"])
+    with tempfile.TemporaryDirectory() as kept:
+        write_candidates(find_all(pixels, options, SPACING), Path(kept), "puncta")
+        facts = read_facts(Path(kept), "puncta")
+        threshold = chosen_threshold([read_heights(Path(kept), "puncta")], facts, options).value
+        candidates = read_candidates(Path(kept), "puncta")
+    puncta = found_puncta(pixels, candidates, facts, threshold, options, anatomy)
+    return puncta[["z_um", "y_um", "x_um"]].to_numpy(float), int(nuclei.max())
+
+
+def recipe(folder: Path) -> tuple[np.ndarray, int]:
+    """The same questions, asked of scipy and scikit-image."""
+    from scipy import ndimage
+    from scipy.spatial import cKDTree
+    from skimage.feature import peak_local_max
+    from skimage.filters import threshold_otsu
+    from skimage.measure import regionprops_table
+    from skimage.segmentation import watershed
+
+    dna = np.load(folder / "nuclei.npy").astype(np.float32)
+    smooth = ndimage.gaussian_filter(ndimage.median_filter(dna, 3), 2)
+    mask = ndimage.binary_fill_holes(smooth > threshold_otsu(smooth[::2, ::2, ::2]))
+    mask = ndimage.binary_opening(mask, iterations=2)
+    distance = ndimage.distance_transform_edt(mask, sampling=SPACING)
+    seeds, _ = ndimage.label(ndimage.gaussian_filter(distance, 5) > 1.5)
+    nuclei = watershed(-distance, seeds, mask=mask)
+    spots = np.load(folder / "mRNA.npy").astype(np.float32)
+    flat = spots - ndimage.gaussian_filter(spots, 10)
+    fine = ndimage.gaussian_filter(flat, 1)
+    noise = 1.4826 * np.median(np.abs(fine[::2, ::4, ::4]))
+    peaks = peak_local_max(fine, min_distance=2, threshold_abs=6 * noise, exclude_border=False)
+    regionprops_table(nuclei, dna, properties=("label", "area", "centroid", "mean_intensity"))
+    away, _ = ndimage.distance_transform_edt(nuclei == 0, sampling=SPACING, return_indices=True)
+    away[tuple(peaks.T)]
+    points = peaks * np.array(SPACING)
+    cKDTree(points).query(points, k=2)
+    return points, int(nuclei.max())
+
+
+def score(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Recall and precision of positions, matched within one SD of the point-spread function."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial import cKDTree
+
+    scale = np.array([PSF_UM[0], PSF_UM[1], PSF_UM[1]])
+    near = cKDTree(found / scale).sparse_distance_matrix(
+        cKDTree(truth / scale), 1.5, output_type="coo_matrix"
+    )
+    rows, columns = np.unique(near.row), np.unique(near.col)
+    cost = np.full((len(rows), len(columns)), 1e3)
+    cost[np.searchsorted(rows, near.row), np.searchsorted(columns, near.col)] = near.data
+    at = linear_sum_assignment(cost)
+    hits = int((cost[at] < 1e3).sum())
+    return hits / len(truth), hits / max(len(found), 1)
+
+
+def measured(way: str, folder: Path) -> dict[str, float]:
+    """One way in a process of its own: seconds, peak memory, what it found."""
+    text = subprocess.run(
+        [sys.executable, __file__, "--way", way, "--folder", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return json.loads(text.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", default="64,1024,1024")
+    parser.add_argument("--cells", type=int, default=20)
+    parser.add_argument("--per-cell", type=float, default=250)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--skip-recipe", action="store_true")
+    parser.add_argument("--way", choices=("ours", "recipe"))
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    if options.way:
+        work = {"ours": ours, "recipe": recipe}[options.way]
+        if options.way == "ours":  # compile before the clock starts, on a small scene
+            with tempfile.TemporaryDirectory() as small:
+                scene((16, 128, 128), 0, 0, Path(small))
+                work(Path(small))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        found, n_nuclei = work(options.folder)
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        recall, precision = score(found, np.load(options.folder / "truth.npy"))
+        facts = {"seconds": seconds, "peak_mb": peak / 1024, "nuclei": n_nuclei}
+        print(json.dumps(facts | {"recall": recall, "precision": precision}))
+        return
+    shape = tuple(int(n) for n in options.shape.split(","))
+    with tempfile.TemporaryDirectory() as folder:
+        scene(shape, options.cells, options.per_cell, Path(folder))
+        volume = np.prod(shape) * 4 / 1e6
+        ways = ["ours"] if options.skip_recipe else ["ours", "recipe"]
+        for way in ways:
+            runs = [measured(way, Path(folder)) for _ in range(options.repeats)]
+            best = min(runs, key=lambda r: r["seconds"])
+            print(
+                f"{way:8} {best['seconds']:7.1f} s  peak {best['peak_mb']:6.0f} MB "
+                f"({best['peak_mb'] * 1.048576 / volume:.1f} float32 channels)  "
+                f"nuclei {best['nuclei']}  recall {best['recall']:.3f}  "
+                f"precision {best['precision']:.3f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

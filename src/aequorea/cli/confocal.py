@@ -1,0 +1,203 @@
+"""``aequorea confocal`` and ``aequorea confocal triage``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - cyclopts reads annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from aequorea.cli.derive import given_for, with_options
+from aequorea.errors import InputError
+from aequorea.pipelines.confocal.parameters import confocal_parameters
+from aequorea.pipelines.run.execution import Execution
+from aequorea.pipelines.run.parameters import (
+    load_toml,
+    merge_parameters,
+    parameter_fields,
+    write_config,
+)
+from aequorea.pipelines.run.progress import terminal_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# with flags; a configuration file takes any number
+MOST_PUNCTA, MOST_PROTEINS = 3, 2
+_MODEL = confocal_parameters(MOST_PUNCTA, MOST_PROTEINS)
+
+confocal = App(
+    name="confocal",
+    help="Cells, nuclei and puncta in 3D: where they are, beside chance, and between conditions.",
+    help_format="plaintext",
+)
+
+
+@confocal.default
+@with_options(_MODEL, Execution)
+def analyse(
+    *files: Annotated[
+        Path, Parameter(help="One stack with channels, one stack per channel, or a STUDY.toml.")
+    ],
+    out: Annotated[
+        Path | None,
+        Parameter(help="Directory of the run. [default: ./<input name>.aequorea]"),
+    ] = None,
+    config: Annotated[
+        Path | None, Parameter(help="TOML file with parameters; flags win over it.")
+    ] = None,
+    write_config_to: Annotated[
+        Path | None,
+        Parameter(
+            name="--write-config",
+            help="Write the parameters in force to this TOML file, with their meaning, and stop.",
+        ),
+    ] = None,
+    blind: Annotated[
+        bool,
+        Parameter(help="Study: name samples by code and keep conditions out of all tables."),
+    ] = False,
+    **flags: Any,
+) -> int | None:
+    """Cells, nuclei and puncta in 3D, from stacks to numbers per cell and effects per animal.
+
+    Say which channel is what: --nuclei.channel DAPI --cells.channel WGA --puncta.channel Ryr2
+    (a number from 0 will do). Writes one directory: report.html, tables, labels, images.zarr,
+    run.json. The same command again continues an interrupted run, and recomputes only what a
+    changed parameter touches. With a STUDY.toml: every sample of its sheet, one threshold for all
+    of each kind of puncta, and its conditions compared with the animal as the unit.
+    """
+    given = given_for(_MODEL, flags)
+    execution = merge_parameters(Execution, flags=given_for(Execution, flags)).values
+    if len(files) == 1 and files[0].suffix.lower() == ".toml":
+        if config or write_config_to:
+            raise InputError(
+                "a STUDY.toml holds its own parameters under [params]; single options can be "
+                "given beside it, --config and --write-config cannot"
+            )
+        return _analyse_study(files[0], out, execution, given, blind=blind)
+    if blind:
+        raise InputError("--blind is for a study: expected aequorea confocal STUDY.toml --blind")
+
+    from aequorea.pipelines.confocal.workflow import (
+        default_out,
+        model_for,
+        require_puncta_or_protein,
+        run_confocal,
+    )
+
+    toml = load_toml(config) if config else {}
+    spoken: dict[str, Any] = {name.split("__", 1)[0]: {} for name in given if "__" in name}
+    parameters = merge_parameters(
+        model_for({**spoken, **toml}), toml=toml, flags=given, toml_name=str(config)
+    )
+    if write_config_to is not None:
+        write_config(parameters.values, write_config_to)
+        return None
+    if not files:
+        raise InputError("no stack given; expected: aequorea confocal FILE [FILE …] or STUDY.toml")
+    require_puncta_or_protein(parameters.values)
+    with terminal_progress() as progress:
+        result = run_confocal(
+            files,
+            out=out or default_out(files),
+            parameters=parameters,
+            execution=execution,
+            progress=progress,
+        )
+    for warning in result.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    sys.stdout.write(f"{result.report}\n")
+    return None
+
+
+@confocal.command
+@with_options(_MODEL)
+def triage(
+    study: Path,
+    /,
+    *samples: Annotated[str, Parameter(help="Samples, as the study shows them; none lists all.")],
+    accept: Annotated[bool, Parameter(help="The images are good.", negative="")] = False,
+    reject: Annotated[
+        bool,
+        Parameter(help="Leave them out of comparisons; they stay in the tables.", negative=""),
+    ] = False,
+    redo: Annotated[
+        bool,
+        Parameter(
+            help="Do them again with the parameters given, such as --nuclei.threshold 300.",
+            negative="",
+        ),
+    ] = False,
+    reason: Annotated[str, Parameter(help="Why; needed to reject.")] = "",
+    **flags: Any,
+) -> None:
+    """Accept, reject or redo images of a study after looking at them.
+
+    Decisions are kept beside the study and take effect when it is run again (aequorea confocal
+    STUDY.toml): only what they touch is computed. In a blinded study samples have their codes.
+
+    Parameters
+    ----------
+    study : Path
+        Directory of the study.
+    """
+    from aequorea.pipelines.confocal.triage import Verdict, decide, read_decisions
+    from aequorea.pipelines.study.state import read_state
+
+    chosen: list[Verdict] = []
+    if accept:
+        chosen.append("accept")
+    if reject:
+        chosen.append("reject")
+    if redo:
+        chosen.append("redo")
+    given = given_for(_MODEL, flags)
+    if not samples and not chosen:
+        decisions = read_decisions(study)
+        for name, state in read_state(study).samples.items():
+            decision = decisions.get(name)
+            told = "" if decision is None else f"{decision.verdict} {decision.reason}".strip()
+            sys.stdout.write(f"{name}\t{state.state}\t{told or 'not looked at'}\n")
+        return
+    if len(chosen) != 1 or not samples:
+        raise InputError(
+            "expected: aequorea confocal triage STUDY SAMPLE [SAMPLE …] and one of --accept, "
+            "--reject --reason WHY, --redo --nuclei.threshold 300"
+        )
+    keys = {f.name: f.key for f in parameter_fields(_MODEL)}
+    overrides: Mapping[str, str] = {
+        keys[name]: ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for name, value in given.items()
+    }
+    decide(study, samples, chosen[0], reason=reason, overrides=overrides)
+    sys.stdout.write(f"{study / 'triage.json'}\n")
+
+
+def _analyse_study(
+    study: Path,
+    out: Path | None,
+    execution: Execution,
+    given: Mapping[str, Any],
+    *,
+    blind: bool,
+) -> int:
+    """Exit code 1 if a sample failed; all others are in the tables."""
+    from aequorea.pipelines.confocal.study import analyse_study
+
+    with terminal_progress() as progress:
+        result = analyse_study(
+            study,
+            out=out,
+            workers=execution.workers or 1,
+            blind=blind,
+            flags=given,
+            progress=progress,
+        )
+    for warning in result.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    for sample, why in result.failed.items():
+        sys.stderr.write(f"aequorea: {sample}: {why}\n")
+    sys.stdout.write(f"{result.directory}\n")
+    return 1 if result.failed else 0

@@ -1,0 +1,63 @@
+"""The cells of one stack with their nuclei, membranes and room, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aequorea.pipelines.confocal.compartments import cell_landmarks
+from aequorea.segmentation.compartments import membrane_of
+from aequorea.spatial.distances import CellDistances, cell_distances, distance_map_by_label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """Cells, and everything about their shape that puncta are measured against.
+
+    Attributes
+    ----------
+    cells, nuclei : ndarray of int32, shape (z, y, x)
+        Nuclei have their own numbers.
+    spacing_um : (float, float, float)
+    """
+
+    cells: NDArray[np.int32]
+    nuclei: NDArray[np.int32]
+    spacing_um: tuple[float, float, float]
+
+    @cached_property
+    def landmarks(self) -> NDArray[np.int32]:
+        """Nuclei with the numbers of their cells, nothing outside of them."""
+        owned = cell_landmarks(self.nuclei, self.cells)
+        return np.where(owned == self.cells, owned, 0).astype(np.int32)
+
+    @cached_property
+    def membranes(self) -> NDArray[np.int32]:
+        """Outermost voxels of every cell."""
+        return membrane_of(self.cells)
+
+    @cached_property
+    def cytosol(self) -> NDArray[np.int32]:
+        """Cells without their nuclei."""
+        return np.where(self.landmarks > 0, 0, self.cells).astype(np.int32)
+
+    @cached_property
+    def distances(self) -> tuple[CellDistances, ...]:
+        """Distances from the nucleus that each cell's cytosol and membrane have."""
+        return cell_distances(self.cells, self.landmarks, self.spacing_um)
+
+    @cached_property
+    def distance_map_um(self) -> NDArray[np.float64]:
+        """Distance of every voxel of a cell from its nucleus."""
+        return distance_map_by_label(self.cells, self.landmarks, self.spacing_um)
+
+    def with_nucleus(self) -> NDArray[np.int64]:
+        """Numbers of the cells that have a nucleus."""
+        found = np.unique(self.landmarks)
+        return found[found > 0].astype(np.int64)

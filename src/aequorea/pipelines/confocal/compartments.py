@@ -1,0 +1,162 @@
+"""Nuclei, cells and what belongs to which, for one stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aequorea.errors import InputError
+from aequorea.io import read_labels
+from aequorea.measure import measure_objects
+from aequorea.pipelines.label_edits import change_table
+from aequorea.segmentation.compartments import (
+    cell_of_each_nucleus,
+    segment_bodies,
+    segment_nuclei,
+)
+from aequorea.segmentation.edits import label_changes
+from aequorea.segmentation.recipes import three_cams_bodies
+from aequorea.segmentation.result import Segmentation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from aequorea.pipelines.confocal.fields import ConfocalField
+    from aequorea.pipelines.confocal.parameters import ConfocalParameters
+
+__all__ = ["Found", "cell_landmarks", "find_cells", "find_nuclei", "geometry_of_cells"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """Objects of one role.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (z, y, x)
+    facts : mapping
+        Thresholds and scales used.
+    notes : tuple of str
+    changes : DataFrame or None
+        What a hand edit changed.
+    """
+
+    labels: NDArray[np.int32]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    changes: pd.DataFrame | None = None
+
+
+def find_nuclei(field: ConfocalField, parameters: ConfocalParameters) -> Found:
+    """Labels of nuclei: given, found, or found and then corrected by hand."""
+    p = parameters.nuclei
+    if p.labels is not None:
+        return _given(p.labels, field.shape)
+    if parameters.recipe == "3cams":
+        found = _one_mask(three_cams_bodies(field.raw("nuclei")).nuclei)
+    else:
+        found = segment_nuclei(
+            field.pixels("nuclei"),
+            spacing_um=field.spacing_um,
+            diameter_um=p.diameter_um,
+            threshold=p.threshold,
+            min_volume_um3=p.min_volume_um3,
+            split_tolerance=p.split_tolerance,
+            split_neck=p.split_neck,
+        )
+    return _edited(found, p.edited, field.names["nuclei"])
+
+
+def find_cells(
+    field: ConfocalField, nuclei: NDArray[np.int32], parameters: ConfocalParameters
+) -> Found:
+    """Labels of cells; a cell grown from nucleus k is cell k."""
+    p = parameters.cells
+    if p.labels is not None:
+        return _given(p.labels, field.shape)
+    if parameters.recipe == "3cams":
+        found = _one_mask(three_cams_bodies(field.raw("nuclei")).body)
+    else:
+        found = segment_bodies(
+            field.pixels("cells"),
+            nuclei,
+            spacing_um=field.spacing_um,
+            smooth_um=p.smooth_um,
+            threshold=p.threshold,
+            method=p.threshold_method,
+            threshold_factor=p.threshold_factor,
+            min_volume_um3=p.min_volume_um3,
+            outline_reach_um=p.outline_reach_um,
+            one_cell=p.one_cell,
+            keep_without_nucleus=p.keep_without_nucleus,
+        )
+    return _edited(found, p.edited, field.names.get("cells", "cells"))
+
+
+def cell_landmarks(nuclei: NDArray[np.int32], cells: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Nuclei with the number of the cell that holds most of each, 0 for those in none."""
+    numbers = np.concatenate([[0], cell_of_each_nucleus(nuclei, cells)])
+    return np.asarray(numbers[nuclei], dtype=np.int32)
+
+
+def geometry_of_cells(
+    cells: NDArray[np.int32],
+    nuclei: NDArray[np.int32],
+    spacing_um: tuple[float, float, float],
+) -> pd.DataFrame:
+    """One row per cell: where it is, how large, how many nuclei."""
+    import pandas as pd
+
+    owner = cell_of_each_nucleus(nuclei, cells)
+    present = np.unique(nuclei[nuclei > 0])
+    measured = measure_objects(cells, spacing_um=spacing_um, stack=True)
+    voxel = float(np.prod(spacing_um))
+    width = int(cells.max(initial=0)) + 1
+    landmarks = cell_landmarks(nuclei, cells)
+    nuclear = np.bincount(landmarks[landmarks == cells], minlength=width)[measured.label] * voxel
+    n_nuclei = np.bincount(owner[present - 1], minlength=width)[measured.label]
+    volume = measured.n_voxels * voxel
+    return pd.DataFrame(
+        {
+            "cell": measured.label,
+            **{f"{a}_um": measured.centroid_um[:, k] for k, a in enumerate("zyx")},
+            "volume_um3": volume,
+            "surface_um2": measured.surface_area_um2_3d,
+            "sphericity": measured.sphericity_3d,
+            "n_nuclei": n_nuclei,
+            "nuclear_volume_um3": nuclear,
+            "cytosol_volume_um3": volume - nuclear,
+            "touches_side": measured.touches_side,
+            "touches_first_or_last_plane": (measured.bounding_box[:, 0, 0] == 0)
+            | (measured.bounding_box[:, 0, 1] == cells.shape[0]),
+        }
+    )
+
+
+def _one_mask(mask: NDArray[np.bool_]) -> Segmentation:
+    return Segmentation(labels=mask.astype(np.int32), facts={"recipe": "3cams"}, notes=())
+
+
+def _given(path: Path, shape: tuple[int, ...]) -> Found:
+    return Found(labels=_read(path, shape), facts={"source": f"labels from {path.name}"})
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    labels = np.asarray(read_labels(path, shape)).reshape(shape)
+    if labels.max(initial=0) > np.iinfo(np.int32).max:
+        raise InputError(f"{path}: labels go up to {int(labels.max())}; renumber them")
+    return labels.astype(np.int32)
+
+
+def _edited(found: Segmentation, path: Path | None, name: str) -> Found:
+    facts = dict(found.facts)
+    if path is None:
+        return Found(labels=found.labels, facts=facts, notes=found.notes)
+    edited = _read(path, found.labels.shape)
+    changes = change_table(label_changes(found.labels, edited), name)
+    return Found(labels=edited, facts=facts, notes=found.notes, changes=changes)

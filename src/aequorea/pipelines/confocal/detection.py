@@ -1,0 +1,232 @@
+"""From candidates to puncta: a threshold for all, positions below a voxel, and their cells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from aequorea.pipelines.confocal.puncta import located
+from aequorea.puncta.detection import Candidates, find_candidates, select
+from aequorea.puncta.fit import fit_puncta
+from aequorea.puncta.noise import NoiseCurve
+from aequorea.puncta.threshold import common_threshold, noise_maxima
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aequorea.pipelines.confocal.anatomy import Anatomy
+    from aequorea.puncta.parameters import PunctaParameters
+    from aequorea.puncta.threshold import CommonThreshold
+
+__all__ = [
+    "CandidateFacts",
+    "ChosenThreshold",
+    "chosen_threshold",
+    "find_all",
+    "found_puncta",
+    "read_candidates",
+    "read_facts",
+    "read_heights",
+    "write_candidates",
+]
+
+_PLACE = ("z", "y", "x")
+_SEEN = ("response", "height", "peak", "background", "noise_sd", "snr")
+# Lower candidates are noise in any image; of them only the height is kept, to measure the noise by.
+_KEPT_HEIGHT = 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateFacts:
+    """What the noise of one channel is, for fits.
+
+    Attributes
+    ----------
+    gain : float
+        Grey levels per photon; 0 if the noise does not rise with brightness.
+    offset : float
+        Grey level without light, as far as the noise tells.
+    n_hot : int
+        Maxima that are sharper than a spot can be.
+    sigma_px : tuple of float
+    method : str
+    """
+
+    gain: float
+    offset: float
+    n_hot: int
+    sigma_px: tuple[float, ...]
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenThreshold:
+    """The threshold of one kind of puncta.
+
+    Attributes
+    ----------
+    value : float
+        In standard deviations of the noise.
+    source : {"given", "all images", "this image"}
+    curve : CommonThreshold or None
+        The elbow plot; None where there are no candidates.
+    """
+
+    value: float
+    source: str
+    curve: CommonThreshold | None = None
+
+
+def find_all(
+    image: NDArray[Any], options: PunctaParameters, spacing_um: Sequence[float]
+) -> Candidates:
+    """Everything that might be a punctum, noise included."""
+    return find_candidates(
+        image,
+        sigma_px=options.sigma_px(spacing_um),
+        method=options.method,
+        background_inner=options.background_inner_sigma,
+        background_outer=options.background_outer_sigma,
+    )
+
+
+def write_candidates(candidates: Candidates, folder: Path, role: str) -> None:
+    """Keep candidates of one kind: those that might be puncta, and all heights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{role}_heights.npy", np.sort(candidates.height))
+    kept = candidates[candidates.height >= _KEPT_HEIGHT]
+    places = kept.coordinates_px.astype(np.int32)
+    table = pd.DataFrame({axis: places[:, k] for k, axis in enumerate(_PLACE)})
+    for name in _SEEN:
+        table[name] = getattr(kept, name)
+    table.to_parquet(folder / f"{role}.parquet", index=False)
+    facts = CandidateFacts(
+        gain=candidates.noise.gain,
+        offset=_offset(candidates.noise),
+        n_hot=candidates.n_hot,
+        sigma_px=candidates.sigma_px,
+        method=candidates.method,
+    )
+    (folder / f"{role}.json").write_text(json.dumps(asdict(facts)), encoding="utf-8")
+
+
+def read_candidates(folder: Path, role: str) -> pd.DataFrame:
+    """Candidates that might be puncta."""
+    return pd.read_parquet(folder / f"{role}.parquet")
+
+
+def read_heights(folder: Path, role: str) -> NDArray[np.float32]:
+    """Heights of all candidates, sorted."""
+    heights: NDArray[np.float32] = np.load(folder / f"{role}_heights.npy", allow_pickle=False)
+    return heights
+
+
+def read_facts(folder: Path, role: str) -> CandidateFacts:
+    """What :func:`write_candidates` wrote beside the table."""
+    content = json.loads((folder / f"{role}.json").read_text(encoding="utf-8"))
+    return CandidateFacts(**{**content, "sigma_px": tuple(content["sigma_px"])})
+
+
+def chosen_threshold(
+    heights: Sequence[NDArray[np.float32]],
+    facts: CandidateFacts,
+    options: PunctaParameters,
+    *,
+    common: float | None = None,
+) -> ChosenThreshold:
+    """The threshold in force: the one given, the batch's, or that of these images.
+
+    Parameters
+    ----------
+    heights : sequence of ndarray
+        Of all candidates of each image.
+    facts : CandidateFacts
+        Of one of them.
+    options : PunctaParameters
+    common : float, optional
+        What all images of the batch share.
+    """
+    method = options.method
+    noise = noise_maxima(facts.sigma_px, method)
+    curve = common_threshold(heights, noise=noise, false_per_image=options.false_per_image)
+    if options.threshold is not None:
+        return ChosenThreshold(value=options.threshold, source="given", curve=curve)
+    if common is not None:
+        return ChosenThreshold(value=common, source="all images", curve=curve)
+    return ChosenThreshold(value=curve.value, source="this image", curve=curve)
+
+
+def found_puncta(
+    image: NDArray[Any],
+    candidates: pd.DataFrame,
+    facts: CandidateFacts,
+    threshold: float,
+    options: PunctaParameters,
+    anatomy: Anatomy,
+) -> pd.DataFrame:
+    """Puncta of one kind: chosen, fitted, and put into their cells.
+
+    Returns
+    -------
+    DataFrame
+        One row per punctum, see :func:`located`; ``intensity`` is that of the whole spot,
+        ``error_z_um``, … are standard errors of the fit, ``fit_reason`` says why a fit failed: the
+        position is then that of the brightest voxel.
+    """
+    chosen = select(
+        _as_candidates(candidates, facts),
+        max(threshold, _KEPT_HEIGHT),
+        min_snr=options.min_snr,
+        min_distance_px=options.min_distance_px(anatomy.spacing_um),
+    )
+    has_gain = facts.gain > 0
+    fits = fit_puncta(
+        image,
+        chosen.coordinates_px,
+        sigma_px=facts.sigma_px,
+        gain_adu_per_photon=facts.gain if has_gain else None,
+        offset_adu=facts.offset if has_gain else 0.0,
+    )
+    spacing = np.array(anatomy.spacing_um)
+    errors = fits.position_error_px * spacing
+    return located(
+        fits.position_px * spacing,
+        anatomy,
+        {
+            "height": chosen.height,
+            "snr": chosen.snr,
+            "peak": chosen.peak,
+            "intensity": fits.intensity,
+            "intensity_error": fits.intensity_error,
+            "background": fits.background,
+            **{f"error_{a}_um": errors[:, k] for k, a in enumerate(_PLACE)},
+            "fitted": fits.converged,
+            "fit_reason": np.asarray(fits.reason, dtype=object),
+        },
+    )
+
+
+def _offset(noise: NoiseCurve) -> float:
+    """Where a variance that rises with the gain would be 0."""
+    if not noise.gain > 0:
+        return 0.0
+    return float(noise.levels[0] - noise.variances[0] / noise.gain)
+
+
+def _as_candidates(table: pd.DataFrame, facts: CandidateFacts) -> Candidates:
+    unused = NoiseCurve(levels=np.zeros(1), variances=np.ones(1), gain=0.0, floor=1.0)
+    return Candidates(
+        coordinates_px=table[list(_PLACE)].to_numpy(np.int64),
+        **{name: table[name].to_numpy(np.float32) for name in _SEEN},
+        n_hot=facts.n_hot,
+        sigma_px=facts.sigma_px,
+        method=facts.method,  # type: ignore[arg-type]
+        noise=unused,
+    )

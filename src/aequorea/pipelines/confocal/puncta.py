@@ -1,0 +1,68 @@
+"""Puncta of one channel: where they are, in which cell and part of it, how far from its nucleus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from aequorea.spatial.distances import (
+    labels_at,
+    nearest_landmark,
+    relative_distances,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from aequorea.pipelines.confocal.anatomy import Anatomy
+
+__all__ = ["COMPARTMENTS", "located"]
+
+COMPARTMENTS = ("outside", "cytosol", "nucleus")
+
+
+def located(
+    position_um: NDArray[np.float64], anatomy: Anatomy, more: Mapping[str, NDArray[Any]]
+) -> pd.DataFrame:
+    """One row per punctum: cell, part, distances, and what else is known of it.
+
+    Parameters
+    ----------
+    position_um : ndarray, shape (n, 3), µm
+    anatomy : Anatomy
+    more : mapping of str to ndarray, shape (n,)
+        Further columns.
+
+    Returns
+    -------
+    DataFrame
+        ``distance_nucleus_um`` is 0 in the nucleus; ``distance_membrane_um`` is to the outermost
+        voxels of the cell; ``normalized_distance`` is over the largest distance from membrane to
+        nucleus; ``volume_rank`` is the share of the cytosol that is nearer to the nucleus, NaN in
+        it. ``reason`` says why a distance is missing.
+    """
+    spacing = anatomy.spacing_um
+    cell = labels_at(position_um, anatomy.cells, spacing)
+    nuclear = (labels_at(position_um, anatomy.landmarks, spacing) == cell) & (cell > 0)
+    to_nucleus = nearest_landmark(position_um, cell, anatomy.landmarks, spacing)
+    to_membrane = nearest_landmark(position_um, cell, anatomy.membranes, spacing)
+    relative = relative_distances(to_nucleus, anatomy.distances)
+    part = np.where(cell == 0, 0, np.where(nuclear, 2, 1))
+    return pd.DataFrame(
+        {
+            "punctum": np.arange(1, len(cell) + 1),
+            "cell": cell,
+            "compartment": np.array(COMPARTMENTS, dtype=object)[part],
+            **{f"{a}_um": position_um[:, k] for k, a in enumerate("zyx")},
+            "distance_nucleus_um": to_nucleus.distance_um,
+            "distance_membrane_um": to_membrane.distance_um,
+            "normalized_distance": relative.normalised,
+            "volume_rank": np.where(nuclear, np.nan, relative.rank),
+            **more,
+            "reason": np.array(to_nucleus.reason, dtype=object),
+        }
+    )

@@ -1,0 +1,311 @@
+"""Confocal stacks of a whole study: one threshold for all, conditions compared by animal."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from aequorea import __version__
+from aequorea.errors import InputError
+from aequorea.pipelines.confocal.detection import chosen_threshold, read_facts, read_heights
+from aequorea.pipelines.confocal.distributions import distributions_step
+from aequorea.pipelines.confocal.triage import Decision, read_decisions
+from aequorea.pipelines.confocal.workflow import (
+    FIRST_PASS_ENDS,
+    WORKFLOW,
+    model_for,
+    require_puncta_or_protein,
+    run_confocal,
+)
+from aequorea.pipelines.kept_tables import table_outputs, write_tables
+from aequorea.pipelines.run.execution import Execution
+from aequorea.pipelines.run.parameters import flat_values
+from aequorea.pipelines.run.steps import Step, rerun_step
+from aequorea.pipelines.study.batch import FirstPass, run_study, study_workflow
+from aequorea.pipelines.study.controls import controls_step
+from aequorea.pipelines.study.definition import Study, load_study
+from aequorea.pipelines.study.outcomes import outcomes_step
+from aequorea.pipelines.study.samples import samples_step
+from aequorea.pipelines.study.state import read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aequorea.pipelines.confocal.parameters import ConfocalParameters
+    from aequorea.pipelines.run.parameters import Effective
+    from aequorea.pipelines.run.progress import Progress
+    from aequorea.pipelines.run.steps import RunResult, StepContext
+    from aequorea.pipelines.study.batch import StudyResult
+    from aequorea.pipelines.study.sample import Sample
+
+_OF_PUNCTA = {
+    "n": "puncta per cell",
+    "per_um3_cytosol": "puncta per µm³ of cytosol",
+    "nuclear_fraction": "fraction of puncta in the nucleus",
+    "median_distance_um": "median distance to the nucleus (µm)",
+    "median_distance_over_chance": "median distance to the nucleus over chance",
+    "mean_volume_rank": "mean share of the cytosol nearer to the nucleus (chance: 0.5)",
+    "dispersion": "dispersion (chance: 1)",
+}
+_OF_PROTEINS = {
+    "mean_cytosol": "mean intensity in the cytosol",
+    "nucleus_over_cytosol": "intensity in the nucleus over the cytosol",
+    "index_mean_distance_landmark": "mean distance to the nucleus over an even spread",
+}
+_OF_CELLS = {"volume_um3": "cell volume (µm³)"}
+_CUT = "touches_side"
+
+
+def analyse_study(
+    study: str | os.PathLike[str] | Study,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    blind: bool = False,
+    flags: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> StudyResult:
+    """Analyse every stack of a study, and compare its conditions.
+
+    Parameters
+    ----------
+    study : path of a TOML file, or Study
+        ``[channels]`` gives ``nuclei``, ``cells``, ``puncta``, ``puncta2``, …, ``protein``, … by
+        name or number; ``[params]`` is nested as the configuration of one image.
+    out : path, optional
+        Directory of the study.
+    workers : int, default 1
+        Images at a time, each in a process of its own; changes no result.
+    blind : bool
+        Name samples by code and leave conditions out of all tables.
+    flags : mapping of str to Any, optional
+        Parameters of all samples by field name, over the file's.
+    progress : Progress, optional
+
+    Returns
+    -------
+    StudyResult
+        ``result.table("cells")`` over all samples, ``result.table("comparison")`` where there are
+        conditions; ``result.failed`` says which samples failed and why.
+
+    Raises
+    ------
+    InputError
+        For a study, sheet or parameters that cannot be used.
+    OutputError
+        If ``out`` cannot be written or holds something else.
+
+    Notes
+    -----
+    Every image is looked at twice: first for candidates, from which each kind of puncta gets one
+    threshold for all images (unless it is given), then for everything else.
+    """
+    loaded = with_channels(study if isinstance(study, Study) else load_study(study))
+    model = model_for(loaded.params)
+    require_puncta_or_protein(model())
+    loaded.check_parameters(model)
+    directory = loaded.out if out is None else Path(out)
+    decisions = read_decisions(directory)
+    threads = max(1, (os.cpu_count() or 1) // max(1, workers))
+    one = partial(
+        _analyse_sample,
+        study=loaded,
+        flags=dict(flags or {}),
+        decisions=decisions,
+        threads=threads,
+    )
+    shared = loaded.shared_parameters(model, flags=flags)
+    return run_study(
+        loaded,
+        one,
+        out=directory,
+        workflow=WORKFLOW,
+        shared_parameters=shared,
+        summaries=partial(
+            _summaries, study=loaded, directory=directory, shared=shared, decisions=decisions
+        ),
+        first=FirstPass(
+            run_one=partial(one, until=FIRST_PASS_ENDS),
+            then=partial(_with_common_thresholds, one=one, parameters=shared.values),
+        ),
+        workers=workers,
+        blind=blind,
+        progress=progress,
+    )
+
+
+def with_channels(study: Study) -> Study:
+    """Channels of the study as parameters of each role's group.
+
+    Raises
+    ------
+    InputError
+        For a role that does not exist, or a channel that is given twice.
+    """
+    params: dict[str, Any] = dict(study.params.items())
+    for role, channel in study.channels.items():
+        if role.rstrip("0123456789") not in {"nuclei", "cells", "puncta", "protein"}:
+            raise InputError(
+                f"{study.name}: [channels] has {role!r}; expected nuclei, cells, puncta, puncta2, "
+                "…, protein, protein2, …"
+            )
+        group = dict(params.get(role, {}))
+        if "channel" in group:
+            raise InputError(
+                f"{study.name}: {role} has a channel under [channels] and under [params]; give one"
+            )
+        params[role] = {"channel": str(channel), **group}
+    return replace(study, params=params)
+
+
+def _analyse_sample(
+    sample: Sample,
+    out: Path,
+    *,
+    study: Study,
+    flags: Mapping[str, Any],
+    decisions: Mapping[str, Decision],
+    threads: int,
+    thresholds: Mapping[str, float] | None = None,
+    until: str | None = None,
+) -> RunResult:
+    decision = decisions.get(sample.name)
+    if decision is not None and decision.overrides:
+        sample = replace(
+            sample,
+            overrides={**sample.overrides, **decision.overrides},
+            where=f"{sample.where} (triage)",
+        )
+    return run_confocal(
+        [sample.file],
+        out=out,
+        parameters=study.sample_parameters(sample, model_for(study.params), flags=dict(flags)),
+        execution=Execution(workers=threads),
+        thresholds=thresholds,
+        until=until,
+    )
+
+
+def _with_common_thresholds(
+    run_dirs: tuple[Path, ...],
+    *,
+    one: partial[RunResult],
+    parameters: ConfocalParameters,
+) -> partial[RunResult]:
+    """The second pass, which knows the threshold that all images share."""
+    thresholds = {}
+    for role in parameters.puncta_roles:
+        options = parameters.puncta_of(role)
+        if options.threshold is None and run_dirs:
+            folders = [d / "candidates" for d in run_dirs]
+            heights = [read_heights(folder, role) for folder in folders]
+            facts = read_facts(folders[0], role)
+            thresholds[role] = chosen_threshold(heights, facts, options).value
+    return partial(one, thresholds=thresholds)
+
+
+def _summaries(
+    names: tuple[str, ...],
+    *,
+    study: Study,
+    directory: Path,
+    shared: Effective[ConfocalParameters],
+    decisions: Mapping[str, Decision],
+) -> list[Step]:
+    """Conditions compared, distributions, what controls and people say, and the page."""
+    rejected = tuple(n for n, d in sorted(decisions.items()) if d.verdict == "reject")
+    steps = [samples_step(study, directory), _triage_step(decisions)]
+    if any(s.is_control for s in study.samples):
+        steps.append(controls_step(study.samples, study.channels))
+    has_conditions = any(s.condition is not None for s in study.samples if not s.is_control)
+    choice: dict[str, Any] = {
+        "parameters": study.comparison,
+        "leave_out": _CUT,
+        "rejected": rejected,
+    }
+    if "cells" in names and has_conditions:
+        steps.append(outcomes_step("cells", outcomes_of(shared.values), **choice))
+    if {"cells", "distributions", "puncta"} <= set(names):
+        steps.append(distributions_step(**choice))
+    return [*steps, _page(study, directory, shared, ("tables", *(s.name for s in steps)))]
+
+
+def _page(
+    study: Study, directory: Path, shared: Effective[ConfocalParameters], needs: tuple[str, ...]
+) -> Step:
+    state = read_state(directory)
+    return Step(
+        name="report",
+        version=1,
+        function=write_page,
+        inputs=tuple(study.sources),
+        needs=needs,
+        parameters={
+            "aequorea": __version__,
+            "parameters": flat_values(shared.values),
+            "study": [state.study, state.blind, state.unblinded, dict(state.removed)],
+        },
+        outputs=("report.html",),
+    )
+
+
+def write_page(context: StepContext) -> None:
+    """Make the page of the study out of what its directory holds."""
+    from aequorea.report.confocal_study import write_report
+
+    write_report(context.run_dir).replace(context.target("report.html"))
+
+
+def rebuild_report(directory: Path) -> Path:
+    """Write the page of a finished study again.
+
+    Raises
+    ------
+    InputError
+        If ``directory`` is not a finished study of this workflow.
+    """
+    rerun_step(directory, "report", write_page, workflow=study_workflow(WORKFLOW))
+    return directory / "report.html"
+
+
+def outcomes_of(parameters: ConfocalParameters) -> dict[str, str]:
+    """Columns of the table of cells that are compared between conditions, and what they mean."""
+    found = dict(_OF_CELLS)
+    for roles, outcomes in (
+        (parameters.puncta_roles, _OF_PUNCTA),
+        (parameters.protein_roles, _OF_PROTEINS),
+    ):
+        for role in roles:
+            name = parameters.channel_of(role).name or parameters.channel_of(role).channel or role
+            found |= {f"{role}_{c}": f"{name}: {what}" for c, what in outcomes.items()}
+    return found
+
+
+def _triage_step(decisions: Mapping[str, Decision]) -> Step:
+    plain = {n: [d.verdict, d.reason, dict(d.overrides)] for n, d in sorted(decisions.items())}
+    return Step(
+        name="triage",
+        version=1,
+        function=partial(_write_triage, decisions=dict(decisions)),
+        parameters={"decisions": plain},
+        outputs=table_outputs("triage"),
+    )
+
+
+def _write_triage(context: StepContext, *, decisions: Mapping[str, Decision]) -> None:
+    rows = [
+        {
+            "sample": name,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "overrides": "; ".join(f"{k} = {v}" for k, v in decision.overrides.items()),
+        }
+        for name, decision in sorted(decisions.items())
+    ]
+    frame = pd.DataFrame(rows, columns=["sample", "verdict", "reason", "overrides"])
+    write_tables(context, triage=frame)

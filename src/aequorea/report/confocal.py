@@ -1,0 +1,430 @@
+"""The page of one confocal stack, made from nothing but the run directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aequorea.report.canvas import DPI, PIXELS_DPI
+from aequorea.report.cells_tables import hand_edits
+from aequorea.report.cells_views import names_of
+from aequorea.report.checks import Check, bad, fine, note, percent
+from aequorea.report.confocal_figures import (
+    cdf_figure,
+    chance_figure,
+    elbow_figure,
+    shells_figure,
+    views_figure,
+)
+from aequorea.report.confocal_methods import methods_of_confocal
+from aequorea.report.data_table import DataTable, named
+from aequorea.report.numbers import fixed, number
+from aequorea.report.page import render_page, write_atomically
+from aequorea.report.page_parts import Measure, Plate, Plates
+from aequorea.report.run_contents import RunContents, StoredImage, open_contents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["write_report"]
+
+_VIEW_BYTES = 1_900_000
+_GRAPH_BYTES = 260_000
+_DIM_SNR, _SATURATED, _FADED, _MOVED_UM = 4.0, 1e-3, 0.5, 1.0
+_MOST_CELLS = 40
+_DISTANCE = "median distance to the nucleus"
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write ``report.html`` of a confocal stack.
+
+    Parameters
+    ----------
+    run_dir : Path
+        With ``run.json``, ``tables`` and ``images.zarr``.
+
+    Returns
+    -------
+    Path
+        One file, below 5 MB, that opens offline and loads nothing. It appears whole or not at
+        all.
+
+    Raises
+    ------
+    RunError
+        If the directory does not hold a run.
+    OutputError
+        If the page cannot be written.
+    """
+    return write_atomically(run_dir / "report.html", report_html(run_dir))
+
+
+def report_html(run_dir: Path) -> str:
+    """The page of :func:`write_report`, as text."""
+    run = open_contents(run_dir, needs="cells")
+    image = StoredImage(run_dir)
+    names = names_of(run)
+    plates = Plates()
+    return render_page(
+        "confocal.html.j2",
+        title=run.title or "Confocal stack",
+        facts=_facts(run, image, names),
+        checks=list(_checks(run, names)),
+        verdict=_verdict(run, names),
+        measures=list(_measures(run, names)),
+        per_cell=_per_cell(run, names),
+        views=list(_views(run, image, names, plates)),
+        distances=list(_distances(run, names, plates)),
+        nulls=_null(run),
+        elbows=list(_elbows(run, names, plates)),
+        edits=list(hand_edits(run, names)),
+        tables=list(_tables(run, names)),
+        methods=methods_of_confocal(run, names),
+        parameters=run.parameter_rows(),
+        record=run.record,
+        steps=[(n, s) for n, s in run.record.get("steps", {}).items() if n != "report"],
+        files=[(f"tables/{name}.csv", len(table)) for name, table in sorted(run.tables.items())],
+    )
+
+
+def _spots(names: Mapping[str, str]) -> dict[str, str]:
+    return {r: n for r, n in names.items() if r.startswith("puncta")}
+
+
+def _facts(run: RunContents, image: StoredImage, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    scale = float(run.table("channels")["z_scale_factor"].iloc[0])
+    spacing = image.calibration + (f" (z times {number(scale)})" if scale != 1 else "")
+    return [
+        ("Channels", ", ".join(f"{n} ({r})" if n != r else r for r, n in names.items())),
+        ("Size", " × ".join(f"{a} {n}" for a, n in image.sizes.items() if a != "c")),
+        ("Voxels", spacing),
+        ("Analysed", run.analysed),
+    ]
+
+
+def _checks(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
+    """What misleads first, what was fine last."""
+    told = [*_of_channels(run), *_of_cells(run), *_of_puncta(run, names)]
+    yield from (check for check in told if check.light == "bad")
+    yield from (check for check in told if check.light == "note")
+    warned = [w for w in run.record.get("warnings", []) if not _already(w)]
+    yield from (note(str(w)) for w in dict.fromkeys(warned))
+    good = [check for check in told if check.light == "ok"]
+    if good:
+        yield fine("No trouble found with: " + "; ".join(c.text for c in good) + ".")
+
+
+def _already(warning: str) -> bool:
+    return "without a nucleus" in warning
+
+
+def _of_channels(run: RunContents) -> Iterator[Check]:
+    table = run.table("channels")
+    dim = table[table["snr"] < _DIM_SNR]
+    for name, snr in zip(dim["channel"], dim["snr"], strict=True):
+        yield note(f"{name} is dim: its signal is {number(snr)} times the noise.")
+    if not len(dim):
+        yield fine("signal against noise")
+    clipped = table[table["saturated_fraction"] > _SATURATED]
+    for name, share in zip(clipped["channel"], clipped["saturated_fraction"], strict=True):
+        yield bad(f"{name} is saturated in {percent(share)} of its voxels: intensities are wrong.")
+    if not len(clipped):
+        yield fine("saturation")
+    faded = table[table["light_at_the_end"] < _FADED]
+    for name, left in zip(faded["channel"], faded["light_at_the_end"], strict=True):
+        yield note(
+            f"{name} fades with depth: {percent(left)} of the light of the first plane is left at "
+            "the last. Puncta are missed at depth; nothing was corrected, as real differences "
+            "along z look the same."
+        )
+    if not len(faded) and table["light_at_the_end"].notna().any():
+        yield fine("fading with depth")
+    moved = table[table["largest_step_um"] > _MOVED_UM]
+    for name, step in zip(moved["channel"], moved["largest_step_um"], strict=True):
+        yield note(f"{name} jumps by {number(step)} µm between two planes: did the sample move?")
+    hot = table[table["n_hot_pixels"] > 0]
+    if len(hot):
+        told = ", ".join(
+            f"{number(int(n))} in {c}"
+            for c, n in zip(hot["channel"], hot["n_hot_pixels"], strict=True)
+        )
+        yield note(f"Hot pixels were replaced: {told}.")
+
+
+def _of_cells(run: RunContents) -> Iterator[Check]:
+    cells = run.table("cells")
+    if not len(cells):
+        yield bad("No cell was found: nothing is measured.")
+        return
+    cut = int(cells["touches_side"].sum())
+    if cut:
+        yield note(
+            f"{cut} of {len(cells)} cells are cut by the side of the image: their counts and "
+            "distances are those of the part that is seen. Studies leave them out."
+        )
+    else:
+        yield fine("cells cut by the side of the image")
+    flat = int(cells["touches_first_or_last_plane"].sum())
+    if flat:
+        yield note(
+            f"{flat} of {len(cells)} cells reach the first or the last plane: their true height "
+            "is unknown."
+        )
+    bare = int((cells["n_nuclei"] == 0).sum())
+    if bare:
+        yield note(f"{bare} cells have no nucleus, so no distances.")
+    several = int((cells["n_nuclei"] > 1).sum())
+    if several:
+        yield note(f"{several} cells have several nuclei; distances are to the nearest of them.")
+
+
+def _of_puncta(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
+    puncta = run.table("puncta")
+    for role, name in _spots(names).items():
+        own = puncta[puncta["role"] == role]
+        if not len(own):
+            yield bad(f"No punctum of {name} was found.")
+            continue
+        outside = float((own["cell"] == 0).mean())
+        if outside > 0.3:
+            yield note(f"{percent(outside)} of the puncta of {name} lie in no cell.")
+        failed = float((~own["fitted"].astype(bool)).mean())
+        if failed > 0.1:
+            yield note(
+                f"{percent(failed)} of the puncta of {name} could not be fitted; they keep the "
+                "position of their brightest voxel."
+            )
+
+
+def _verdict(run: RunContents, names: Mapping[str, str]) -> str:
+    cells = run.table("cells")
+    if not len(cells):
+        return "No cell was found."
+    text = f"{number(len(cells))} cell{'' if len(cells) == 1 else 's'}"
+    for role, name in _spots(names).items():
+        total = int(cells[f"{role}_n"].sum())
+        text += f"; {number(total)} puncta of {name} in them"
+        ratio = cells[f"{role}_median_distance_over_chance"].to_numpy(float)
+        if np.isfinite(ratio).any():
+            text += f", at {fixed(float(np.nanmean(ratio)), 2)} of the distance chance gives"
+    return text + "."
+
+
+def _measures(run: RunContents, names: Mapping[str, str]) -> Iterator[Measure]:
+    cells = run.table("cells")
+    yield Measure("cells", number(len(cells)), [])
+    if not len(cells):
+        return
+    for role, name in _spots(names).items():
+        n = cells[f"{role}_n_cytosol"].to_numpy(float)
+        away = cells[f"{role}_median_distance_um"].to_numpy(float)
+        lines = [f"{number(float(cells[f'{role}_n_nucleus'].mean()))} more in the nucleus"]
+        yield Measure(f"{name} per cytosol", number(float(n.mean())), lines)
+        if np.isfinite(away).any():
+            chance = float(np.nanmean(cells["median_distance_by_chance_um"].to_numpy(float)))
+            yield Measure(
+                f"{name} to the nucleus",
+                f"{number(float(np.nanmean(away)))} µm",
+                ["median, mean of cells", f"chance: {number(chance)} µm"],
+            )
+
+
+def _per_cell(run: RunContents, names: Mapping[str, str]) -> DataTable | None:
+    cells = run.table("cells")
+    if not len(cells):
+        return None
+    columns = {
+        "cell": "cell",
+        "volume_um3": "volume (µm³)",
+        "nuclear_volume_um3": "nucleus (µm³)",
+        "n_nuclei": "nuclei",
+    }
+    for role, name in names.items():
+        if role.startswith("puncta"):
+            columns |= {
+                f"{role}_n_cytosol": f"{name}: cytosol",
+                f"{role}_n_nucleus": f"{name}: nucleus",
+                f"{role}_median_distance_um": f"{name}: median distance (µm)",
+                f"{role}_median_distance_over_chance": f"{name}: over chance",
+            }
+        elif role.startswith("protein"):
+            columns |= {
+                f"{role}_mean_cytosol": f"{name}: cytosol",
+                f"{role}_nucleus_over_cytosol": f"{name}: nucleus over cytosol",
+            }
+    columns["touches_side"] = "cut"
+    return named(cells, columns, file="tables/cells.csv", most=_MOST_CELLS)
+
+
+def _views(
+    run: RunContents, image: StoredImage, names: Mapping[str, str], plates: Plates
+) -> Iterator[Plate]:
+    spacing = [float(image.spacing_um[a] or 1) for a in "zyx"]
+    depth = image.sizes["z"]
+    puncta = run.table("puncta")
+    row = _row_through(run, image, spacing)
+
+    def section(plane_of: Any) -> NDArray[Any]:
+        return np.stack([plane_of(z)[row] for z in range(depth)])
+
+    def seen(name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        above = image.label_projection(name)
+        side = section(lambda z: image.labels(name, z=z))
+        return (np.zeros(side.shape, int) if above is None else above), side
+
+    nuclei, cells = seen("nuclei"), seen("cells")
+    planes = {name: image.projection(name) for name in names.values()}
+    sections = {n: section(lambda z, n=n: image.plane(n, z=z)) for n in names.values()}
+    dots = {name: puncta[puncta["role"] == role] for role, name in _spots(names).items()}
+    yield plates.draw(
+        views_figure(
+            planes,
+            sections,
+            ((nuclei[0], cells[0]), (nuclei[1], cells[1])),
+            dots,
+            spacing,
+            row,
+        ),
+        "From above and from the side.",
+        "Maximum projections, and below each the section along the dashed line. Outlines: nuclei "
+        "blue, cells yellow. Circles: puncta in the cytosol orange, in the nucleus pink, in no "
+        "cell grey. Contrast is stretched for looking (0.5th to 99.7th percentile), not for "
+        "measuring.",
+        "Channels from above and from the side with outlines and puncta",
+        dpi=PIXELS_DPI,
+        most=_VIEW_BYTES,
+    )
+
+
+def _row_through(run: RunContents, image: StoredImage, spacing: list[float]) -> int:
+    """The row through the middle of the largest cell."""
+    cells = run.table("cells")
+    height = image.sizes["y"]
+    if not len(cells):
+        return height // 2
+    largest = int(cells["volume_um3"].to_numpy().argmax())
+    middle = float(cells["y_um"].to_numpy()[largest])
+    return int(np.clip(round(middle / spacing[1]), 0, height - 1))
+
+
+def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
+    table = run.table("distributions")
+    if not len(table):
+        return
+    own = table[table["measure"] == "distance_um"]
+    yield plates.draw(
+        cdf_figure(own, names, "distance to the nucleus (µm)"),
+        "Distances to the nucleus.",
+        "Cumulative distribution in the cytosol: thin, each cell; thick, their mean, each cell "
+        "with weight 1; dashed, what an even spread in the same cytosols would give; dotted, the "
+        "membrane. Left of the dashed line is nearer to the nucleus than chance.",
+        "Cumulative distributions of the distance to the nucleus",
+        dpi=DPI,
+        most=_GRAPH_BYTES,
+    )
+    shells = run.table("shells")
+    if shells["ratio"].notna().any():
+        yield plates.draw(
+            shells_figure(shells[shells["ratio"].notna()], names),
+            "Shells of equal volume.",
+            "What each shell holds over an even share, from the nucleus to the membrane: thin, "
+            "each cell; thick, their mean.",
+            "Contents of shells of equal volume",
+            dpi=DPI,
+            most=_GRAPH_BYTES,
+        )
+    chance = run.table("chance")
+    chance = chance[(chance["measure"] == _DISTANCE) & chance["ratio"].notna()]
+    if len(chance):
+        yield plates.draw(
+            chance_figure(chance, names, "median distance over chance"),
+            "Each cell against chance.",
+            "Median distance to the nucleus over that of as many random points in the same "
+            "cytosol; the line is how far chance alone spreads the ratio (95 %).",
+            "Median distance over chance, cell by cell",
+            dpi=DPI,
+            most=_GRAPH_BYTES,
+        )
+
+
+def _null(run: RunContents) -> str:
+    """The null hypothesis in words, with its unit of inference."""
+    told = run.table("chance")
+    told = told[told["p_value"].notna()] if len(told) else told
+    if not len(told):
+        return ""
+    first = told.iloc[0]
+    return (
+        f"Null hypothesis of the p-values in the table: {str(first['hypothesis']).rstrip('.')}. "
+        f"Unit of inference: {first['unit']}."
+    )
+
+
+def _elbows(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
+    curves, thresholds = run.table("elbows"), run.table("thresholds")
+    if not len(curves):
+        return
+    levels = dict(zip(thresholds["role"], thresholds["threshold"].astype(float), strict=True))
+    yield plates.draw(
+        elbow_figure(curves, levels, names),
+        "Puncta against the threshold.",
+        "How many candidates reach each threshold; the steep part is noise. Where the curve is "
+        "flat about the threshold in force, the number does not hang on it.",
+        "Number of puncta against the threshold",
+        dpi=DPI,
+        most=_GRAPH_BYTES,
+    )
+
+
+def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, DataTable]]:
+    channels = {
+        "channel": "channel",
+        "role": "role",
+        "background": "background",
+        "noise_sd": "SD of noise",
+        "signal": "signal",
+        "snr": "signal over noise",
+        "saturated_fraction": "saturated",
+        "light_at_the_end": "light left at the last plane",
+        "largest_step_um": "largest step (µm)",
+        "n_hot_pixels": "hot pixels",
+    }
+    yield (
+        "Quality of the channels",
+        named(run.table("channels"), channels, file="tables/channels.csv"),
+    )
+    if len(run.table("thresholds")):
+        columns = {
+            "channel": "channel",
+            "threshold": "threshold (SD of noise)",
+            "source": "from",
+            "n_candidates": "candidates",
+            "n_puncta": "puncta",
+            "gain": "grey levels per photon",
+        }
+        yield "Thresholds", named(run.table("thresholds"), columns, file="tables/thresholds.csv")
+    chance = run.table("chance")
+    if len(chance):
+        shown = _with_names(chance, names)
+        columns = {
+            "cell": "cell",
+            "channel": "channel",
+            "measure": "measure",
+            "n_puncta": "puncta",
+            "observed": "observed",
+            "expected": "expected by chance",
+            "ratio": "ratio",
+            "ratio_low": "chance from",
+            "ratio_high": "to",
+            "p_value": "p",
+        }
+        yield "Against chance, cell by cell", named(shown, columns, file="tables/chance.csv")
+
+
+def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    return table.assign(channel=[names.get(r, r) for r in table["role"]])

@@ -1,0 +1,120 @@
+"""The methods paragraph of a confocal stack: what was done, with every parameter in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aequorea.report.methods import MethodsText
+from aequorea.report.numbers import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from aequorea.report.run_contents import RunContents
+
+
+def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsText:
+    """What was done to one stack, in words, with the papers it rests on."""
+    p, text = run.parameter, MethodsText()
+    spots = [r for r in names if r.startswith("puncta")]
+    scale = float(run.table("channels")["z_scale_factor"].iloc[0])
+    text.say(f"Stacks were analysed in 3D with aequorea {run.version}; all lengths are in µm")
+    if scale != 1:
+        text.say(
+            f"Plane distances were multiplied by {number(scale)} for the difference between the "
+            "refractive indices of immersion and mounting medium"
+        )
+    if p("repair_hot_pixels"):
+        text.say("Single voxels brighter than light through a lens can be were replaced")
+    if p("recipe") == "3cams":
+        text.say(
+            "Nuclei and the body of the one cell of the image were found by the 3CaMs recipe in "
+            "the nuclear channel, with its constants in voxels"
+        )
+    else:
+        for sentence in _compartments(run, names):
+            text.say(sentence)
+    for role in spots:
+        text.say(_puncta(run, role, names[role]))
+    if spots:
+        text.say(
+            "A punctum belongs to the cell and the compartment that hold its position. Distances "
+            "are those from the position to the nearest voxel of the cell's own nucleus (0 "
+            "inside) and to the outermost voxels of the cell. The volume rank of a punctum is the "
+            "share of its cell's cytosol that lies nearer to the nucleus: even puncta have a mean "
+            "of 0.5, whatever the shape of the cell"
+        )
+        text.say(
+            f"Each cell with at least {p('nulls.least_puncta')} cytosolic puncta was held against "
+            f"{p('nulls.n_simulations')} random placements of as many points in its own cytosol "
+            "(complete spatial randomness); the p-value of all curves together is that of a "
+            "global rank envelope. Real cells are rarely random: what is reported is observed "
+            "over expected, and compared between animals",
+            "myllymaki2017",
+        )
+    for role in (r for r in names if r.startswith("protein")):
+        text.say(
+            f"The intensity of {names[role]} was measured above the median outside all cells; its "
+            "distances are weighted by intensity"
+        )
+    text.say(
+        f"The cytosol was divided into {p('distances.n_shells')} shells of equal volume by the "
+        "distance from the nucleus"
+    )
+    return text
+
+
+def _compartments(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
+    p = run.parameter
+    for role in ("nuclei", "cells"):
+        if p(f"{role}.labels") is not None:
+            yield f"Labels of {role} were given"
+        if p(f"{role}.edited") is not None:
+            yield f"Labels of {role} were corrected by hand; what was changed is recorded"
+    if p("nuclei.labels") is None:
+        how = p("nuclei.threshold")
+        level = "half of each nucleus' height" if how is None else f"grey level {number(how)}"
+        yield (
+            f"Nuclei were found in {names['nuclei']} by a watershed on blocks of about a sixteenth "
+            f"of their diameter, outlined at {level}"
+        )
+    if p("cells.labels") is None:
+        level = p("cells.threshold")
+        how = (
+            f"{str(p('cells.threshold_method')).capitalize()}'s threshold, the outline moved by at "
+            f"most {number(p('cells.outline_reach_um'))} µm to where the brightness falls fastest"
+            if level is None
+            else f"grey level {number(level)}"
+        )
+        told = (
+            "taken for one cell"
+            if p("cells.one_cell")
+            else "divided between the nuclei by a seeded watershed"
+        )
+        yield (
+            f"Cell bodies are what is bright in {names.get('cells', 'the image')} after a Gaussian "
+            f"of {number(p('cells.smooth_um'))} µm, by {how}, {told}"
+        )
+
+
+def _puncta(run: RunContents, role: str, name: str) -> str:
+    p = run.parameter
+    table = run.table("thresholds").set_index("role")
+    filter_name = {"log": "Laplacian of Gaussian", "dog": "difference of Gaussians"}[
+        str(p(f"{role}.method"))
+    ]
+    source = {
+        "given": "as given",
+        "all images": "the same for all images of the study, where noise is expected to make "
+        f"{number(p(f'{role}.false_per_image'))} false punctum per image",
+        "this image": "where noise is expected to make "
+        f"{number(p(f'{role}.false_per_image'))} false punctum in this image",
+    }[str(table.loc[role, "source"])]
+    return (
+        f"Puncta of {name} are local maxima of a 3D {filter_name} for spots of SD "
+        f"{number(p(f'{role}.spot_sigma_z_um'))} µm along z and "
+        f"{number(p(f'{role}.spot_sigma_yx_um'))} µm within planes, at or above "
+        f"{number(table.loc[role, 'threshold'])} SD of the filtered noise ({source}); their "
+        "positions and intensities were fitted by a Gaussian integrated over voxels on a constant "
+        "background (maximum likelihood)"
+    )

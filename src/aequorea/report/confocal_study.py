@@ -1,0 +1,497 @@
+"""The page of a study of confocal stacks, made from nothing but the directory of the study."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from aequorea.report.canvas import DPI, PIXELS_DPI
+from aequorea.report.cells_views import names_of
+from aequorea.report.checks import Check, few, fine, note
+from aequorea.report.confocal_figures import condition_curves_figure, contact_sheet, elbow_figure
+from aequorea.report.confocal_methods import methods_of_confocal
+from aequorea.report.data_table import DataTable, named
+from aequorea.report.methods import MethodsText
+from aequorea.report.page import render_page, write_atomically
+from aequorea.report.page_parts import Plate, Plates
+from aequorea.report.run_contents import RunContents, StoredImage
+from aequorea.report.study import (
+    KEPT,
+    SampleColumn,
+    StudyContents,
+    design_of,
+    facts_of,
+    failures,
+    files_of,
+    open_study,
+    records,
+    sample_table,
+)
+from aequorea.report.study_comparison import (
+    Quantity,
+    headline_of,
+    misleading,
+    panel_of,
+    passed,
+    superplot_caption,
+)
+from aequorea.report.study_controls import controls_of
+from aequorea.report.study_methods import say_comparison, say_controls, say_samples
+from aequorea.report.superplot import superplot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["write_report"]
+
+_TABLES = ("cells", "channels", "thresholds", "elbows", "triage", "segmentation_nuclei")
+_BEGIN = ("comparison", "distribution_")
+_DIM_SNR, _SATURATED = 4.0, 1e-3
+_MOST_PANELS = 12
+_FOREMOST = ("share of the cytosol nearer to the nucleus", "over an even spread", "puncta per cell")
+_MOST_SHEETS = 24
+_UNCOUNTED = "touches_side"
+_MEASURES = {
+    "distance_um": "distance to the nucleus (µm)",
+    "normalized_distance": "distance over that of the membrane",
+    "volume_rank": "share of the cytosol nearer to the nucleus",
+}
+_CURVES_EXPLAINED = (
+    "Distance of the curves: area between the mean curves (Wasserstein), in the unit of the axis; "
+    "by chance: its mean over all ways to deal the animals out"
+)
+
+
+def write_report(directory: Path) -> Path:
+    """Write ``report.html`` of a study of confocal stacks.
+
+    Parameters
+    ----------
+    directory : Path
+        With ``run.json``, ``study.json`` and ``tables``.
+
+    Returns
+    -------
+    Path
+        One file that opens offline and loads nothing; its links lead to the pages of the samples
+        beside it. It appears whole or not at all.
+
+    Raises
+    ------
+    RunError
+        If the directory does not hold a study.
+    OutputError
+        If the page cannot be written.
+    """
+    return write_atomically(directory / "report.html", report_html(directory))
+
+
+def report_html(directory: Path) -> str:
+    """The page of :func:`write_report`, as text."""
+    study = open_study(directory, only=lambda name: name in _TABLES or name.startswith(_BEGIN))
+    run = study.run
+    names = _names(study)
+    quantities = list(_quantities(study))
+    controls = controls_of(study, [])
+    plates = Plates()
+    return render_page(
+        "confocal_study.html.j2",
+        workflow="confocal stacks",
+        title=study.title,
+        facts=[*facts_of(study), ("Channels", _channels(names)), ("Analysed", run.analysed)],
+        checks=[*failures(study), *_checks(study, quantities), *controls.troubles],
+        headlines=[headline_of(study, q) for q in _foremost(quantities)],
+        rules=[],
+        nothing="Nothing is compared: the study has no conditions, or nothing was measured.",
+        unit_matters="Puncta of a cell, cells and images of one animal are not independent "
+        "replicates of a treatment; the animal (or culture) is.",
+        superplot=_superplot(study, quantities, plates),
+        comparisons=list(_comparisons(study)),
+        curves=list(_curves(study, names, plates)),
+        curve_tables=list(_curve_tables(study, names)),
+        elbows=_elbows(study, names, plates),
+        sheet=_sheet(study, plates),
+        samples=_samples(study, names),
+        triage=_triage(study),
+        controls=controls if len(study.controls) else None,
+        tables=[],
+        methods=_methods(study, names, quantities),
+        parameters=run.parameter_rows(),
+        record=run.record,
+        steps=[(n, s) for n, s in run.record.get("steps", {}).items() if n != "report"],
+        files=files_of(study),
+        kept=KEPT,
+    )
+
+
+def _names(study: StudyContents) -> dict[str, str]:
+    channels = study.run.table("channels")
+    if not len(channels):
+        return {}
+    first = channels.drop_duplicates("role")
+    return names_of(replace(study.run, tables={"channels": first}))
+
+
+def _channels(names: Mapping[str, str]) -> str:
+    return ", ".join(f"{n} ({r})" if n != r else r for r, n in names.items()) or "none read"
+
+
+def _quantities(study: StudyContents) -> Iterator[Quantity]:
+    """Every outcome that was compared; q-values are corrected for all of them."""
+    run = study.run
+    cells, pairs = run.table("cells"), run.table("comparison")
+    if not len(cells) or "column" not in pairs:
+        return
+    conditions, animals = run.table("comparison_conditions"), run.table("comparison_animals")
+    asked = run.record.get("steps", {}).get("comparison", {}).get("parameters", {})
+    options = asked.get("parameters") or {}
+    tested = int(pairs["p_value"].notna().sum())
+    kept = _compared_cells(study, cells)
+    for column in dict.fromkeys(conditions["column"]):
+        own = conditions[conditions["column"] == column]
+        name = str(own["outcome"].iloc[0])
+        head, _, unit = name.partition(" (")
+        yield Quantity(
+            name=head,
+            what=head,
+            images=_images(study, kept, column),
+            animals=_animals(animals[animals["column"] == column]),
+            pairs=pairs[pairs["column"] == column],
+            conditions=own,
+            mean="mean",
+            otherwise="pooled_mean",
+            scale=1.0,
+            unit=unit.rstrip(")") if unit in {"µm)", "µm³)"} else "",
+            steps=unit.rstrip(")") if unit in {"µm)", "µm³)"} else "",
+            decimals=None,
+            least=None,
+            most=None,
+            confidence=float(options.get("confidence", 0.95)),
+            by=str(options.get("unit", "animal")),
+            corrected_for=tested,
+        )
+
+
+def _foremost(quantities: list[Quantity]) -> list[Quantity]:
+    """Those that answer the question of the study, one of each stain; the rest is in the table."""
+    first = [q for q in quantities if any(word in q.name for word in _FOREMOST)]
+    return first or quantities[:1]
+
+
+def _comparisons(study: StudyContents) -> Iterator[tuple[str, DataTable]]:
+    """Every outcome that was compared, and each condition's mean of it."""
+    pairs, conditions = study.run.table("comparison"), study.run.table("comparison_conditions")
+    if len(pairs):
+        told = [f"{c} − {r}" for c, r in zip(pairs["condition"], pairs["reference"], strict=True)]
+        columns = {
+            "outcome": "outcome",
+            "comparison": "comparison",
+            "difference": "difference",
+            "ci_low": "from",
+            "ci_high": "to",
+            "ratio": "ratio of means",
+            "hedges_g": "Hedges' g",
+            "p_value": "p",
+            "q_value": "q (FDR)",
+            "n_condition": "n",
+            "n_reference": "n, reference",
+        }
+        methods = [str(m) for m in dict.fromkeys(pairs["method"]) if m]
+        explained = [
+            "From, to: confidence interval of the difference",
+            *(f"Test: {m}, two-sided" for m in methods),
+            f"q (FDR): p corrected for all {int(pairs['p_value'].notna().sum())} tests",
+        ]
+        shown = pairs.assign(comparison=told)
+        file = "tables/comparison.csv"
+        yield "Conditions compared", named(shown, columns, file=file, explained=explained)
+    if len(conditions):
+        columns = {
+            "outcome": "outcome",
+            "condition": "condition",
+            "mean": "mean of animals",
+            "ci_low": "from",
+            "ci_high": "to",
+            "sd": "SD of animals",
+            "pooled_mean": "all cells pooled",
+            "n_animals": "animals",
+            "n_cells": "cells",
+        }
+        yield "Conditions", named(conditions, columns, file="tables/comparison_conditions.csv")
+
+
+def _compared_cells(study: StudyContents, cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells that enter the comparison: whole, of samples that nobody rejected."""
+    rows = cells[~cells[_UNCOUNTED].astype(bool)]
+    return rows[~rows["sample"].isin(_rejected(study))]
+
+
+def _rejected(study: StudyContents) -> list[str]:
+    triage = study.run.table("triage")
+    return [] if not len(triage) else list(triage[triage["verdict"] == "reject"]["sample"])
+
+
+def _images(study: StudyContents, cells: pd.DataFrame, column: str) -> pd.DataFrame:
+    values = cells.groupby("sample", sort=False)[column].agg(["mean", "size"]).reset_index()
+    values = values.rename(columns={"mean": "value", "size": "whole"})
+    found: pd.DataFrame = design_of(study).merge(values, on="sample", how="inner")
+    return found
+
+
+def _animals(rows: pd.DataFrame) -> pd.DataFrame:
+    found: pd.DataFrame = rows[["condition", "animal", "value"]].assign(whole=rows["n_cells"])
+    return found
+
+
+def _superplot(study: StudyContents, quantities: list[Quantity], plates: Plates) -> Plate | None:
+    panels = [p for q in quantities if (p := panel_of(study, q)) is not None][:_MOST_PANELS]
+    if not panels:
+        return None
+    return plates.draw(
+        superplot(panels),
+        "Numbers per cell.",
+        superplot_caption(study, quantities) + " Cells cut by the side of the image are left out.",
+        "Numbers per cell of images and animals by condition",
+        dpi=DPI,
+        most=900_000,
+    )
+
+
+def _curves(study: StudyContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
+    curves = study.run.table("distribution_curves")
+    for measure, label in _MEASURES.items():
+        own = curves[curves["measure"] == measure] if len(curves) else curves
+        if not len(own):
+            continue
+        yield plates.draw(
+            condition_curves_figure(own, names, label),
+            f"{label[0].upper()}{label[1:]}.",
+            "Thin: mean distribution of each animal, each of its cells with weight 1. Thick: mean "
+            "of the animals. Dashed: an even spread in the same cytosols. Shaded, from six animals "
+            "on: the band that holds the whole mean curve (95 %).",
+            f"Cumulative distributions of the {label} by condition",
+            dpi=DPI,
+            most=300_000,
+        )
+
+
+def _curve_tables(
+    study: StudyContents, names: Mapping[str, str]
+) -> Iterator[tuple[str, DataTable]]:
+    pairs = study.run.table("distribution_comparison")
+    if len(pairs):
+        shown = pairs.assign(
+            channel=[names.get(r, r) for r in pairs["role"]],
+            what=[_MEASURES.get(m, m) for m in pairs["measure"]],
+            comparison=[f"{c} − {r}" for c, r in zip(pairs["condition"], pairs["reference"],
+                                                     strict=True)],
+        )  # fmt: skip
+        columns = {
+            "channel": "channel",
+            "what": "of",
+            "comparison": "comparison",
+            "wasserstein": "distance of the curves",
+            "wasserstein_by_chance": "by chance",
+            "shift": "shift of the mean",
+            "shift_low": "from",
+            "shift_high": "to",
+            "p_value": "p",
+            "n_condition": "n",
+            "n_reference": "n, reference",
+        }
+        tests = zip(pairs["method"], pairs["hypothesis"], strict=True)
+        told = [f"Test: {m}; null: {h.rstrip('.')}" for m, h in dict.fromkeys(tests) if m]
+        explained = [_CURVES_EXPLAINED, *told]
+        yield (
+            "Distributions compared",
+            named(shown, columns, file="tables/distribution_comparison.csv", explained=explained),
+        )
+    halves = study.run.table("distribution_conditions")
+    if len(halves):
+        shown = halves.assign(
+            channel=[names.get(r, r) for r in halves["role"]],
+            what=[_MEASURES.get(m, m) for m in halves["measure"]],
+        )
+        columns = {
+            "channel": "channel",
+            "what": "of",
+            "condition": "condition",
+            "median_of_mean_cdf": "median of the mean curve",
+            "mean_of_medians": "mean of the cells' medians",
+            "median_by_chance": "median by chance",
+            "n_animals": "animals",
+            "n_cells": "cells",
+            "n_values": "puncta",
+        }
+        yield "Half-distances", named(shown, columns, file="tables/distribution_conditions.csv")
+
+
+def _elbows(study: StudyContents, names: Mapping[str, str], plates: Plates) -> Plate | None:
+    curves, thresholds = study.run.table("elbows"), study.run.table("thresholds")
+    if not len(curves) or not len(thresholds):
+        return None
+    levels = {
+        str(role): float(np.median(rows["threshold"].to_numpy(float)))
+        for role, rows in thresholds.groupby("role", sort=False)
+    }
+    return plates.draw(
+        elbow_figure(_on_common_levels(curves), levels, names),
+        "Puncta against the threshold.",
+        "Mean over all images of how many candidates reach each threshold; dashed, the one in "
+        "force, the same for all images unless it was given for some.",
+        "Number of puncta against the threshold",
+        dpi=DPI,
+        most=200_000,
+    )
+
+
+def _on_common_levels(curves: pd.DataFrame) -> pd.DataFrame:
+    """Every image's curve on the same thresholds, and their mean."""
+    parts = []
+    for role, own in curves.groupby("role", sort=False):
+        grid = np.linspace(0, float(own["threshold"].max()), 200)
+        images = [
+            np.interp(grid, one["threshold"], one["n_above"], right=0.0)
+            for _, one in own.groupby("sample", sort=False)
+        ]
+        parts.append(
+            pd.DataFrame({"role": role, "threshold": grid, "n_above": np.mean(images, axis=0)})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _sheet(study: StudyContents, plates: Plates) -> Plate | None:
+    """Every image, small, with what was found in it."""
+    tiles = []
+    for row in records(study.measured.head(_MOST_SHEETS)):
+        image = StoredImage(study.run.path / str(row["directory"]))
+        channel = image.channels[min(1, len(image.channels) - 1)]
+        labels = [image.label_projection(name) for name in ("nuclei", "cells")]
+        title = str(row["sample"])
+        tiles.append((title, image.projection(channel), labels))
+    if not tiles:
+        return None
+    more = len(study.measured) - len(tiles)
+    return plates.draw(
+        contact_sheet(tiles),
+        "All images.",
+        "Maximum projections of the cell channel with outlines of nuclei (blue) and cells (yellow)"
+        + (f"; {more} more are on their own pages" if more > 0 else "")
+        + ". Reject or redo what is wrong: aequorea confocal triage.",
+        "Contact sheet of all images with outlines",
+        dpi=PIXELS_DPI,
+        most=1_400_000,
+    )
+
+
+def _samples(study: StudyContents, names: Mapping[str, str]) -> DataTable:
+    cells = study.run.table("cells")
+    columns = []
+    if len(cells):
+        counts = cells.groupby("sample").size()
+        columns.append(SampleColumn(column="n_cells", heading="cells", values=_plain(counts)))
+        for column in (c for c in cells.columns if c.endswith("_n_cytosol")):
+            role = column.removesuffix("_n_cytosol")
+            mean = cells.groupby("sample")[column].mean()
+            heading = f"{names.get(role, role)} per cytosol"
+            columns.append(SampleColumn(column=column, heading=heading, values=_plain(mean)))
+    return sample_table(study, columns, _look_at(study))
+
+
+def _plain(values: pd.Series[Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.items()}
+
+
+def _look_at(study: StudyContents) -> dict[str, list[str]]:
+    """Why a sample needs looking at, by name."""
+    found: dict[str, list[str]] = {}
+
+    def tell(sample: str, why: str) -> None:
+        found.setdefault(sample, []).append(why)
+
+    for row in records(study.run.table("channels")):
+        if float(row["snr"]) < _DIM_SNR:
+            tell(row["sample"], f"{row['channel']} is dim")
+        if float(row["saturated_fraction"]) > _SATURATED:
+            tell(row["sample"], f"{row['channel']} is saturated")
+    counted = study.run.table("cells")
+    have = set(counted["sample"]) if len(counted) else set()
+    for name in study.measured["sample"]:
+        if name not in have:
+            tell(str(name), "no cells")
+    for row in records(study.run.table("triage")):
+        tell(
+            row["sample"], f"{row['verdict']} by hand{': ' if row['reason'] else ''}{row['reason']}"
+        )
+    return found
+
+
+def _triage(study: StudyContents) -> DataTable | None:
+    table = study.run.table("triage")
+    if not len(table):
+        return None
+    columns = {"sample": "sample", "verdict": "verdict", "reason": "why", "overrides": "parameters"}
+    return named(table, columns, file="tables/triage.csv")
+
+
+def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]:
+    yield from misleading(study, quantities[:1])
+    channels = study.run.table("channels")
+    if len(channels) and (channels["z_scale_factor"] == 1).all():
+        yield note(
+            "Plane distances are taken as the stage moved (z_scale_factor 1): where immersion and "
+            "mounting medium differ in refractive index, all axial distances are wrong by 10 to "
+            "30 %, in all images alike."
+        )
+    for role, rows in channels.groupby("role", sort=False) if len(channels) else ():
+        faded = rows[rows["light_at_the_end"] < 0.5]
+        if len(faded):
+            name = str(rows["channel"].iloc[0])
+            yield note(
+                f"{name} ({role}) fades to less than half with depth in {len(faded)} of "
+                f"{len(rows)} images."
+            )
+    rejected = _rejected(study)
+    if rejected:
+        yield note(f"Rejected by hand, and left out of comparisons: {few(rejected)}.")
+    thresholds = study.run.table("thresholds")
+    for role, rows in thresholds.groupby("role", sort=False) if len(thresholds) else ():
+        if rows["threshold"].nunique() > 1:
+            yield note(
+                f"Images have different thresholds of {rows['channel'].iloc[0]} ({role}): their "
+                "counts are not judged by one yardstick."
+            )
+    right = list(passed(study, quantities))
+    if right:
+        yield fine(f"No trouble found with: {', '.join(right)}.")
+
+
+def _methods(
+    study: StudyContents, names: Mapping[str, str], quantities: list[Quantity]
+) -> MethodsText:
+    run = study.run
+    thresholds = run.table("thresholds")
+    reduced = RunContents(
+        path=run.path,
+        record=run.record,
+        tables={
+            "channels": run.table("channels"),
+            "thresholds": thresholds.drop_duplicates("role") if len(thresholds) else thresholds,
+        },
+    )
+    text = methods_of_confocal(reduced, names) if names else MethodsText()
+    say_samples(text, study)
+    say_comparison(text, study, quantities, what="numbers per cell")
+    if len(study.run.table("distribution_comparison")):
+        text.say(
+            "Distributions were compared as the mean cumulative curves of animals, by the squared "
+            "difference of the conditions' means integrated over the axis, against its "
+            "expectation from the spread of the animals (F with Box's degrees of freedom); puncta "
+            "were never pooled"
+        )
+    say_controls(text, study)
+    return text

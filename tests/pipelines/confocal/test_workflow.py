@@ -1,0 +1,186 @@
+"""One stack from the file to numbers per cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from aequorea.errors import CalibrationError, ChannelError, InputError
+from aequorea.io import read_labels, write_ome_tiff
+from aequorea.model import Image
+from aequorea.pipelines.confocal import analyse
+from aequorea.pipelines.run import verify
+from aequorea.simulate import PunctaLaw, simulated_confocal
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*z_scale_factor 1")
+
+
+@pytest.fixture(scope="module")
+def run(stack_file, channels, tmp_path_factory):
+    return analyse(stack_file, parameters=channels, out=tmp_path_factory.mktemp("run") / "run")
+
+
+def test_cells_and_counts_are_those_of_the_truth(run, stack):
+    cells = run.table("cells")
+    assert len(cells) == 2
+    true_volumes = np.bincount(stack.cells.ravel())[1:] * np.prod(stack.spacing_um)
+    assert np.allclose(np.sort(cells["volume_um3"]), np.sort(true_volumes), rtol=0.15)
+    found, true = int(cells["puncta_n"].sum()), len(stack.puncta["Ryr2"])
+    assert 0.75 * true < found <= 1.05 * true
+    assert (cells["puncta_n"] == cells["puncta_n_cytosol"] + cells["puncta_n_nucleus"]).all()
+
+
+def test_distances_are_those_of_the_labels(run):
+    """Every distance again, by a distance transform of the run's own labels."""
+    puncta = run.table("puncta")
+    spacing = np.array([0.3, 0.1, 0.1])
+    nuclei = read_labels(run.directory / "labels/nuclei.ome.tif")
+    cells = read_labels(run.directory / "labels/cells.ome.tif")
+    voxel = np.floor(puncta[["z_um", "y_um", "x_um"]].to_numpy() / spacing + 0.5).astype(int)
+    for label in (1, 2):
+        distance = ndimage.distance_transform_edt(nuclei != label, sampling=spacing)
+        own = (puncta["cell"] == label).to_numpy()
+        assert np.array_equal(cells[tuple(voxel[own].T)], np.full(own.sum(), label))
+        at_centre = distance[tuple(voxel[own].T)]
+        told = puncta.loc[own, "distance_nucleus_um"].to_numpy()
+        half_a_voxel = 0.5 * np.linalg.norm(spacing)
+        assert np.abs(told - at_centre).max() <= half_a_voxel + 1e-6
+        assert np.abs(told - at_centre).mean() < 0.1
+    assert puncta.loc[puncta["cell"] == 0, "distance_nucleus_um"].isna().all()
+
+
+def test_attraction_is_seen_beside_chance(run):
+    chance = run.table("chance")
+    ratios = chance[chance["measure"] == "median distance to the nucleus"]["ratio"]
+    assert (ratios < 0.95).all()
+    cells = run.table("cells")
+    assert (cells["puncta_mean_volume_rank"] < 0.45).all()
+    shells = run.table("shells")
+    first = shells[(shells["role"] == "puncta") & (shells["shell"] == 1)]["ratio"]
+    assert (first > 1.2).all()
+    totals = shells.groupby(["cell", "role"])[["observed", "expected"]].sum()
+    assert np.allclose(totals["observed"], totals["expected"])
+
+
+def test_distribution_functions_rise_from_0_to_1(run):
+    table = run.table("distributions")
+    assert set(table["measure"]) == {"distance_um", "normalized_distance", "volume_rank"}
+    for (role, measure), own in table.groupby(["role", "measure"]):
+        last = own.groupby("cell")["observed"].last()
+        assert np.allclose(last, 1.0, atol=0.02), (role, measure)
+    spots = table[table["role"] == "puncta"]
+    assert (spots.groupby(["cell", "measure"])["observed"].diff().dropna() >= 0).sum() > 0
+    median = spots[spots["measure"] == "distance_um"]
+    assert (median["observed"] >= median["by_chance"] - 0.25).all()
+
+
+def test_the_run_is_whole_and_runs_once(channels, run, stack_file):
+    assert verify(run.directory).ok
+    again = analyse(stack_file, parameters=channels, out=run.directory)
+    assert again.executed == ()
+    assert "aequorea · confocal" in run.report.read_text(encoding="utf-8")
+
+
+def test_a_late_parameter_touches_late_steps_only(channels, stack_file, tmp_path):
+    first = analyse(stack_file, parameters=channels, out=tmp_path / "run")
+    changed = analyse(
+        stack_file,
+        parameters={**channels, "puncta": {"channel": "Ryr2", "threshold": 9.0}},
+        out=tmp_path / "run",
+    )
+    assert "nuclei" not in changed.executed
+    assert "candidates" not in changed.executed
+    assert {"puncta", "measures", "chance", "report"} <= set(changed.executed)
+    assert len(changed.table("puncta")) <= len(first.table("puncta"))
+    assert changed.table("thresholds")["source"].tolist() == ["given"]
+
+
+def test_hot_pixels_change_nothing(channels, stack, run, tmp_path):
+    """The same stack with its hot pixels taken for what is around them."""
+    images = {}
+    for name, image in stack.images.items():
+        clean = image.copy()
+        for z, y, x in stack.hot_pixels:
+            window = image[z, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+            clean[z, y, x] = np.median(window)
+        images[name] = clean
+    data = np.stack(list(images.values()))
+    image = Image(
+        data=data, axes="czyx", channels=tuple(images), spacing_um={"z": 0.3, "y": 0.1, "x": 0.1}
+    )
+    write_ome_tiff(image, tmp_path / "clean.ome.tif")
+    clean = analyse(tmp_path / "clean.ome.tif", parameters=channels, out=tmp_path / "run")
+    for column in ("puncta_n", "n_nuclei"):
+        assert clean.table("cells")[column].tolist() == run.table("cells")[column].tolist()
+    assert np.allclose(clean.table("cells")["volume_um3"], run.table("cells")["volume_um3"])
+
+
+def test_scaled_planes_scale_axial_distances(channels, stack_file, run, tmp_path):
+    scaled = analyse(
+        stack_file, parameters={**channels, "z_scale_factor": 0.85}, out=tmp_path / "run"
+    )
+    ratio = scaled.table("cells")["volume_um3"].sum() / run.table("cells")["volume_um3"].sum()
+    assert ratio == pytest.approx(0.85, rel=0.05)
+    assert scaled.table("channels")["z_scale_factor"].unique() == [0.85]
+
+
+def test_labels_can_be_given(channels, stack, stack_file, tmp_path):
+    np.save(tmp_path / "nuclei.npy", stack.nuclei)
+    np.save(tmp_path / "cells.npy", stack.cells)
+    given = {
+        **channels,
+        "nuclei": {"channel": "nuclei", "labels": str(tmp_path / "nuclei.npy")},
+        "cells": {"labels": str(tmp_path / "cells.npy")},
+    }
+    found = analyse(stack_file, parameters=given, out=tmp_path / "run")
+    volumes = np.bincount(stack.cells.ravel())[1:] * np.prod(stack.spacing_um)
+    assert np.allclose(found.table("cells")["volume_um3"], volumes)
+
+
+def test_channels_are_exported_with_their_calibration(channels, stack, stack_file, tmp_path):
+    import aequorea
+
+    run = analyse(
+        stack_file, parameters={**channels, "export_channels": True}, out=tmp_path / "run"
+    )
+    image = aequorea.open(run.directory / "results/channels/Ryr2.ome.tif")
+    assert image.spacing_um == {"z": 0.3, "y": 0.1, "x": 0.1}
+    assert np.array_equal(np.asarray(image).squeeze(), stack.images["Ryr2"])
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_a_stack_without_cells_is_a_result(channels, write, tmp_path):
+    empty = simulated_confocal((12, 96, 96), n_cells=0, puncta={"Ryr2": PunctaLaw()}, rng=0)
+    path = write(empty, tmp_path / "empty.ome.tif")
+    run = analyse(path, parameters=channels, out=tmp_path / "run")
+    assert len(run.table("cells")) == 0
+    assert "No cell was found" in run.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"nuclei": {"channel": "DAPI"}}, ChannelError, "no channel 'DAPI' for nuclei"),
+        ({"cells": {}}, ChannelError, "which channel is cells"),
+        ({"z_scale_factor": 0.9, "objective_na": 1.4}, InputError, "give one"),
+        ({"objective_na": 1.4}, InputError, "needed together"),
+        ({"frame": 3}, InputError, "no frame 3"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(channels, stack_file, tmp_path, parameters, error, message):
+    with pytest.raises(error, match=message):
+        analyse(stack_file, parameters={**channels, **parameters}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_plane_distance_is_refused(channels, stack, tmp_path):
+    image = Image(
+        data=stack.stack(),
+        axes="czyx",
+        channels=tuple(stack.images),
+        spacing_um={"z": None, "y": 0.1, "x": 0.1},
+    )
+    write_ome_tiff(image, tmp_path / "flat.ome.tif")
+    with pytest.raises(CalibrationError, match="--spacing-um z,y,x"):
+        analyse(tmp_path / "flat.ome.tif", parameters=channels, out=tmp_path / "run")
