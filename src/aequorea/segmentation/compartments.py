@@ -16,6 +16,7 @@ from aequorea.filters.binning import bins_for, mean_of_bins, unbinned_labels
 from aequorea.segmentation.result import Segmentation
 from aequorea.segmentation.scale import estimate_diameter_px
 from aequorea.segmentation.watershed import watershed_segmentation
+from aequorea.spatial.distances import distance_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -278,17 +279,14 @@ def cell_of_each_nucleus(nuclei: npt.ArrayLike, cells: npt.ArrayLike) -> npt.NDA
     >>> cell_of_each_nucleus([[1, 1, 2, 0]], [[7, 7, 0, 0]])
     array([7, 0])
     """
-    seeds, bodies = np.asarray(nuclei).ravel(), np.asarray(cells).ravel()
-    here = seeds > 0
-    n_nuclei = int(seeds.max(initial=0))
-    if not here.any():
-        return np.zeros(n_nuclei, np.int64)
-    width = int(bodies.max(initial=0)) + 1
-    counts = np.bincount(
-        seeds[here].astype(np.int64) * width + bodies[here], minlength=(n_nuclei + 1) * width
-    )
-    cells_of: npt.NDArray[np.int64] = counts.reshape(-1, width)[1 : n_nuclei + 1].argmax(axis=1)
-    return cells_of
+    seeds, bodies = np.atleast_1d(np.asarray(nuclei)), np.atleast_1d(np.asarray(cells))
+    boxes = ndimage.find_objects(seeds.astype(np.int32, copy=False))
+    owners = np.zeros(len(boxes), np.int64)
+    for k, box in enumerate(boxes):
+        if box is not None:
+            here = bodies[box][seeds[box] == k + 1]
+            owners[k] = np.bincount(here).argmax()
+    return owners
 
 
 def _stack(image: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -388,7 +386,9 @@ def _landscape(
     spacing: tuple[float, ...],
 ) -> npt.NDArray[np.float32]:
     """Distance from the nuclei in typical distances, lower where the stain is bright."""
-    distance = ndimage.distance_transform_edt(markers == 0, sampling=spacing)
+    if not markers.any():
+        return np.zeros(smooth.shape, np.float32)
+    distance = distance_map(markers > 0, spacing)
     inside = smooth > level
     far = float(np.percentile(distance[inside], 90)) if inside.any() else 1.0
     bright = float(np.percentile(smooth[inside], 90)) if inside.any() else level
@@ -405,15 +405,18 @@ def _to_the_steepest(
     """Move the outline, no farther than ``reach_um``, to where the brightness falls fastest."""
     if not above.any() or above.all() or reach_um <= 0:
         return above
-    inner = ndimage.distance_transform_edt(above, sampling=spacing) > reach_um
-    outer = ndimage.distance_transform_edt(~above, sampling=spacing) > reach_um
+    inner = distance_map(~above, spacing) > reach_um
+    outer = distance_map(above, spacing) > reach_um
     pieces, n = ndimage.label(above, np.ones((3, 3, 3)))
     has_core = np.zeros(n + 1, bool)
     has_core[np.unique(pieces[inner])] = True
-    thin = above & ~has_core[pieces]
+    inner |= above & ~has_core[pieces]  # thinner than the reach: stays as it is
+    between = ~(inner | outer)
+    near = ndimage.binary_dilation(between)
+    markers = np.where(near & inner, np.int8(2), (near & outer).astype(np.int8))
     steep = np.zeros(smooth.shape, np.float32)
     for axis, step in enumerate(spacing):
         if smooth.shape[axis] > 1:
             steep += np.gradient(smooth, step, axis=axis) ** 2
-    markers = np.where(inner | thin, 2, outer.astype(np.int8))
-    return np.asarray(watershed(np.sqrt(steep), markers) == 2)
+    moved = watershed(steep, markers, mask=near)
+    return np.asarray(inner | (between & (moved == 2)))

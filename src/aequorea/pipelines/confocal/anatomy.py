@@ -34,8 +34,7 @@ class Anatomy:
     @cached_property
     def landmarks(self) -> NDArray[np.int32]:
         """Nuclei with the numbers of their cells, nothing outside of them."""
-        owned = cell_landmarks(self.nuclei, self.cells)
-        return np.where(owned == self.cells, owned, 0).astype(np.int32)
+        return cell_landmarks(self.nuclei, self.cells)
 
     @cached_property
     def membranes(self) -> NDArray[np.int32]:

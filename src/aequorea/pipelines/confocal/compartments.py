@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
 
 from aequorea.errors import InputError
 from aequorea.io import read_labels
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from aequorea.pipelines.confocal.anatomy import Anatomy
     from aequorea.pipelines.confocal.fields import ConfocalField
     from aequorea.pipelines.confocal.parameters import ConfocalParameters
 
@@ -99,27 +101,30 @@ def find_cells(
 
 
 def cell_landmarks(nuclei: NDArray[np.int32], cells: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Nuclei with the number of the cell that holds most of each, 0 for those in none."""
-    numbers = np.concatenate([[0], cell_of_each_nucleus(nuclei, cells)])
-    return np.asarray(numbers[nuclei], dtype=np.int32)
+    """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
+    owners = cell_of_each_nucleus(nuclei, cells)
+    landmarks = np.zeros(nuclei.shape, np.int32)
+    for k, box in enumerate(ndimage.find_objects(nuclei)):
+        if box is not None and owners[k] > 0:
+            inside = (nuclei[box] == k + 1) & (cells[box] == owners[k])
+            landmarks[box][inside] = owners[k]
+    return landmarks
 
 
-def geometry_of_cells(
-    cells: NDArray[np.int32],
-    nuclei: NDArray[np.int32],
-    spacing_um: tuple[float, float, float],
-) -> pd.DataFrame:
+def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
     """One row per cell: where it is, how large, how many nuclei."""
     import pandas as pd
 
+    cells, nuclei, spacing = anatomy.cells, anatomy.nuclei, anatomy.spacing_um
     owner = cell_of_each_nucleus(nuclei, cells)
-    present = np.unique(nuclei[nuclei > 0])
-    measured = measure_objects(cells, spacing_um=spacing_um, stack=True)
-    voxel = float(np.prod(spacing_um))
-    width = int(cells.max(initial=0)) + 1
-    landmarks = cell_landmarks(nuclei, cells)
-    nuclear = np.bincount(landmarks[landmarks == cells], minlength=width)[measured.label] * voxel
-    n_nuclei = np.bincount(owner[present - 1], minlength=width)[measured.label]
+    measured = measure_objects(cells, spacing_um=spacing, stack=True)
+    voxel = float(np.prod(spacing))
+    width = int(measured.label.max(initial=0)) + 1
+    nuclear = np.zeros(width)
+    for k, box in enumerate(ndimage.find_objects(anatomy.landmarks), start=1):
+        if box is not None:
+            nuclear[k] = np.count_nonzero(anatomy.landmarks[box] == k) * voxel
+    n_nuclei = np.bincount(owner, minlength=width)[measured.label]
     volume = measured.n_voxels * voxel
     return pd.DataFrame(
         {
@@ -129,8 +134,8 @@ def geometry_of_cells(
             "surface_um2": measured.surface_area_um2_3d,
             "sphericity": measured.sphericity_3d,
             "n_nuclei": n_nuclei,
-            "nuclear_volume_um3": nuclear,
-            "cytosol_volume_um3": volume - nuclear,
+            "nuclear_volume_um3": nuclear[measured.label],
+            "cytosol_volume_um3": volume - nuclear[measured.label],
             "touches_side": measured.touches_side,
             "touches_first_or_last_plane": (measured.bounding_box[:, 0, 0] == 0)
             | (measured.bounding_box[:, 0, 1] == cells.shape[0]),

@@ -460,7 +460,7 @@ class _Workflow:
         p = self.parameters
         anatomy = self._anatomy(context)
         kinds = self._puncta_by_kind(context)
-        cells = geometry_of_cells(anatomy.cells, anatomy.nuclei, anatomy.spacing_um)
+        cells = geometry_of_cells(anatomy)
         labels = cells["cell"].to_numpy()
         cells = cells.assign(**room_columns(anatomy, labels))
         proteins: dict[str, tuple[NDArray[Any], float]] = {}
