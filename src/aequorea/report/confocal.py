@@ -36,6 +36,7 @@ __all__ = ["write_report"]
 _VIEW_BYTES = 1_900_000
 _GRAPH_BYTES = 260_000
 _DIM_SNR, _SATURATED, _FADED, _MOVED_UM = 4.0, 1e-3, 0.5, 1.0
+_FOUND = 0.8
 _MOST_CELLS = 40
 _DISTANCE = "median distance to the nucleus"
 
@@ -199,6 +200,32 @@ def _of_puncta(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
                 f"{percent(failed)} of the puncta of {name} could not be fitted; they keep the "
                 "position of their brightest voxel."
             )
+        yield from _of_efficiency(run, role, name)
+
+
+def _of_efficiency(run: RunContents, role: str, name: str) -> Iterator[Check]:
+    """Whether spots put into the image are found again."""
+    table = run.table("efficiency")
+    if not len(table):
+        return
+    own = table[(table["role"] == role) & table["fraction"].notna()]
+    if not len(own):
+        return
+    typical = own[own["brightness"] == "typical"]["fraction"].to_numpy(float)
+    dim = own[own["brightness"] == "dim"]["fraction"].to_numpy(float)
+    if float(typical.min()) < _FOUND:
+        yield note(
+            f"Of lone spots as bright as a typical punctum of {name}, put into this image, "
+            f"{percent(float(typical.mean()))} are found, {percent(float(typical.min()))} in the "
+            "worst quarter of the depth: numbers are too low, and fall with depth."
+        )
+    elif float(dim.mean()) < _FOUND:
+        yield note(
+            f"Of lone spots as bright as a dim punctum of {name}, {percent(float(dim.mean()))} are "
+            "found: dim puncta are missed."
+        )
+    else:
+        yield fine(f"detection of {name} (lone spots put into the image are found)")
 
 
 def _verdict(run: RunContents, names: Mapping[str, str]) -> str:
@@ -408,6 +435,47 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "gain": "grey levels per photon",
         }
         yield "Thresholds", named(run.table("thresholds"), columns, file="tables/thresholds.csv")
+    efficiency = run.table("efficiency")
+    if len(efficiency) and efficiency["fraction"].notna().any():
+        columns = {
+            "channel": "channel",
+            "brightness": "brightness",
+            "amplitude": "grey levels above surroundings",
+            "z_from_um": "from depth (µm)",
+            "z_to_um": "to",
+            "n_injected": "put in",
+            "n_found": "found",
+            "fraction": "fraction",
+            "ci_low": "95 % from",
+            "ci_high": "up to",
+        }
+        file = "tables/efficiency.csv"
+        yield "Lone spots put into the image, and found", named(efficiency, columns, file=file)
+    together = run.table("conjunctions")
+    if len(together):
+        kinds = [" + ".join(names.get(r, r) for r in k.split("+")) for k in together["roles"]]
+        columns = {
+            "cell": "cell",
+            "kinds": "kinds",
+            "n_of_each": "puncta of each",
+            "observed": "together",
+            "expected": "expected by chance",
+            "ratio": "ratio",
+            "ratio_low": "chance from",
+            "ratio_high": "to",
+            "percent_of_each": "% of each",
+            "p_value": "p",
+        }
+        told = [f"Null: {h}" for h in together["hypothesis"].dropna().unique()]
+        yield (
+            "Puncta of different kinds together",
+            named(
+                together.assign(kinds=kinds),
+                columns,
+                file="tables/conjunctions.csv",
+                explained=[t.rstrip(".") for t in told],
+            ),
+        )
     chance = run.table("chance")
     if len(chance):
         shown = _with_names(chance, names)

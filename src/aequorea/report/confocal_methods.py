@@ -52,6 +52,18 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
             "over expected, and compared between animals",
             "myllymaki2017",
         )
+    if len(spots) > 1:
+        text.say(
+            "Puncta of different kinds were paired one to one up to "
+            f"{number(p('conjunction.pair_distance_um'))} µm apart, as many pairs as possible; the "
+            "number expected by chance is that of puncta moved at random within shells of equal "
+            "volume around the nucleus"
+        )
+    if spots and p("detection.efficiency"):
+        text.say(
+            "Detection was tested by putting spots of known brightness into the cells of each "
+            "image, away from puncta, and detecting again"
+        )
     for role in (r for r in names if r.startswith("protein")):
         text.say(
             f"The intensity of {names[role]} was measured above the median outside all cells; its "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from aequorea.report.canvas import DPI, PIXELS_DPI
 from aequorea.report.cells_views import names_of
-from aequorea.report.checks import Check, few, fine, note
+from aequorea.report.checks import Check, few, fine, note, percent
 from aequorea.report.confocal_figures import condition_curves_figure, contact_sheet, elbow_figure
 from aequorea.report.confocal_methods import methods_of_confocal
 from aequorea.report.data_table import DataTable, named
@@ -48,12 +48,13 @@ if TYPE_CHECKING:
 
 __all__ = ["write_report"]
 
-_TABLES = ("cells", "channels", "thresholds", "elbows", "triage", "segmentation_nuclei")
+_TABLES = ("cells", "channels", "thresholds", "elbows", "triage", "efficiency")
 _BEGIN = ("comparison", "distribution_")
 _DIM_SNR, _SATURATED = 4.0, 1e-3
 _MOST_PANELS = 12
 _FOREMOST = ("share of the cytosol nearer to the nucleus", "over an even spread", "puncta per cell")
 _MOST_SHEETS = 24
+_UNLIKE = 0.05
 _UNCOUNTED = "touches_side"
 _MEASURES = {
     "distance_um": "distance to the nucleus (µm)",
@@ -465,9 +466,30 @@ def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]
                 f"Images have different thresholds of {rows['channel'].iloc[0]} ({role}): their "
                 "counts are not judged by one yardstick."
             )
+    yield from _of_efficiency(study)
     right = list(passed(study, quantities))
     if right:
         yield fine(f"No trouble found with: {', '.join(right)}.")
+
+
+def _of_efficiency(study: StudyContents) -> Iterator[Check]:
+    """Whether puncta are found alike in all conditions: a claim of fewer rests on it."""
+    table = study.run.table("efficiency")
+    if not len(table) or "condition" not in table:
+        return
+    own = table[(table["brightness"] == "typical") & table["fraction"].notna()]
+    own = own[own["condition"].notna() & own["control"].isna()]
+    for _, rows in own.groupby("role", sort=False):
+        means = rows.groupby("condition", sort=False)["fraction"].mean()
+        told = ", ".join(f"{c} {percent(float(v))}" for c, v in means.items())
+        name = rows["channel"].iloc[0]
+        if len(means) and float(means.max() - means.min()) > _UNLIKE:
+            yield note(
+                f"Typical puncta of {name} are found unequally well ({told}): part of a difference "
+                "in numbers is a difference in detection."
+            )
+        elif len(means) > 1:
+            yield fine(f"Typical lone puncta of {name} are found alike in all conditions ({told}).")
 
 
 def _methods(

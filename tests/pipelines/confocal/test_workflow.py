@@ -11,7 +11,7 @@ from aequorea.io import read_labels, write_ome_tiff
 from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
 from aequorea.pipelines.run import verify
-from aequorea.simulate import PunctaLaw, simulated_confocal
+from aequorea.simulate import PunctaLaw, render_puncta, simulated_confocal
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*z_scale_factor 1")
 
@@ -184,3 +184,54 @@ def test_unknown_plane_distance_is_refused(channels, stack, tmp_path):
     write_ome_tiff(image, tmp_path / "flat.ome.tif")
     with pytest.raises(CalibrationError, match="--spacing-um z,y,x"):
         analyse(tmp_path / "flat.ome.tif", parameters=channels, out=tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def together(channels, small, write, tmp_path_factory):
+    """Two kinds of puncta of which half of the second lie on the first, and a third apart."""
+    law = PunctaLaw(per_cell=30, nuclear=0, photons=1500, brightness_cv=0.1)
+    stack = simulated_confocal(
+        (18, 144, 144), n_cells=1, puncta={"A": law, "B": law, "C": law}, rng=8, **small
+    )
+    where = tmp_path_factory.mktemp("together")
+    first, second = stack.puncta["A"], stack.puncta["B"]
+    light = np.full(stack.cells.shape, 6.0, np.float32)
+    n = len(second) // 2
+    places = np.concatenate([first.position_px[:n], second.position_px[n:]])
+    sigma = np.array(stack.psf_sigma_um) / stack.spacing_um
+    render_puncta(light, places, second.photons, list(sigma))
+    images = dict(stack.images)
+    images["B"] = (np.random.default_rng(0).poisson(light) + 100).astype(np.uint16)
+    data = np.stack(list(images.values()))
+    image = Image(
+        data=data, axes="czyx", channels=tuple(images), spacing_um={"z": 0.3, "y": 0.1, "x": 0.1}
+    )
+    write_ome_tiff(image, where / "abc.ome.tif")
+    kinds = {"puncta": {"channel": "A"}, "puncta2": {"channel": "B"}, "puncta3": {"channel": "C"}}
+    options = {**channels, **kinds, "nulls": {"n_simulations": 99}}
+    options.pop("protein")
+    return analyse(where / "abc.ome.tif", parameters=options, out=where / "run"), n
+
+
+def test_conjunctions_are_those_put_there(together):
+    run, n = together
+    table = run.table("conjunctions").set_index("roles")
+    assert list(table.index) == ["puncta+puncta2", "puncta+puncta3", "puncta2+puncta3",
+                                 "puncta+puncta2+puncta3"]  # fmt: skip
+    pair = table.loc["puncta+puncta2"]
+    assert 0.7 * n <= pair["observed"] <= n + 3
+    assert pair["p_value"] <= 0.02
+    assert pair["ratio"] > 2
+    assert table.loc["puncta+puncta3", "p_value"] > 0.02
+    shares = [float(v) for v in pair["percent_of_each"].split("+")]
+    assert all(0 < share <= 100 for share in shares)
+
+
+def test_lone_bright_spots_are_found_again(together):
+    run, _ = together
+    table = run.table("efficiency")
+    assert set(table["role"]) == {"puncta", "puncta2", "puncta3"}
+    typical = table[table["brightness"] == "typical"]
+    assert (typical["n_found"] <= typical["n_injected"]).all()
+    assert typical["fraction"].mean() > 0.95
+    assert "put into the image" in run.report.read_text(encoding="utf-8")

@@ -170,6 +170,9 @@ def found_puncta(
     threshold: float,
     options: PunctaParameters,
     anatomy: Anatomy,
+    *,
+    foci_radius_um: float = 0.35,
+    foci_puncta: int = 4,
 ) -> pd.DataFrame:
     """Puncta of one kind: chosen, fitted, and put into their cells.
 
@@ -210,6 +213,8 @@ def found_puncta(
             "fitted": fits.converged,
             "fit_reason": np.asarray(fits.reason, dtype=object),
         },
+        foci_radius_um=foci_radius_um,
+        foci_puncta=foci_puncta,
     )
 
 

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CHANCE_COLUMNS",
     "DISTRIBUTION_COLUMNS",
+    "POSITION",
     "SHELL_COLUMNS",
     "chance_table",
+    "cytosols",
     "distribution_table",
     "protein_columns",
     "puncta_columns",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 GRID_UM = 0.25
+POSITION = ("z_um", "y_um", "x_um")
 RELATIVE_GRID = np.linspace(0, 1, 51)
 SHELL_COLUMNS = ("cell", "role", "shell", "observed", "expected", "ratio", "reason")
 DISTRIBUTION_COLUMNS = ("cell", "role", "measure", "value", "observed", "by_chance", "membrane")
@@ -99,7 +102,7 @@ def puncta_columns(
     grouped = cytosolic.groupby("cell")
     median_um = per_cell(grouped["distance_nucleus_um"].median(), np.nan)
     by_chance = cells["median_distance_by_chance_um"].to_numpy()
-    position = cytosolic[["z_um", "y_um", "x_um"]].to_numpy(dtype=float)
+    position = cytosolic[list(POSITION)].to_numpy(dtype=float)
     indices = localization_of_points(
         position,
         anatomy.cells,
@@ -117,6 +120,11 @@ def puncta_columns(
         "n": (n_cytosol + n_nucleus).astype(int),
         "n_cytosol": n_cytosol.astype(int),
         "n_nucleus": n_nucleus.astype(int),
+        "n_foci": per_cell(cytosolic.groupby("cell")["focus"].agg(_n_foci), 0).astype(int),
+        "fraction_in_foci": per_cell(
+            cytosolic.assign(focused=cytosolic["focus"] > 0).groupby("cell")["focused"].mean(),
+            np.nan,
+        ),
         "nuclear_fraction": share,
         "per_um3_cytosol": density,
         "median_distance_um": median_um,
@@ -128,6 +136,10 @@ def puncta_columns(
         "near_nucleus_over_chance": indices.index_near_landmark[order, 0],
         "near_membrane_over_chance": indices.index_near_membrane[order, 0],
     }
+
+
+def _n_foci(focus: pd.Series[int]) -> int:
+    return int(focus[focus > 0].nunique())
 
 
 def protein_columns(
@@ -170,7 +182,7 @@ def shell_table(
 ) -> pd.DataFrame:
     """What each shell of equal volume holds, from the nucleus outwards."""
     rows: list[dict[str, Any]] = []
-    for label, box, cytosol, distance in _cytosols(anatomy):
+    for label, box, cytosol, distance in cytosols(anatomy):
         shells = equal_volume_shells(distance, cytosol, n_shells)
         for role, table in puncta.items():
             own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
@@ -197,7 +209,7 @@ def distribution_table(
     """
     parts: list[pd.DataFrame] = []
     room = {c.label: c for c in anatomy.distances if not c.reason}
-    for label, box, cytosol, distance in _cytosols(anatomy):
+    for label, box, cytosol, distance in cytosols(anatomy):
         if label not in room:
             continue
         all_um, edge_um = room[label].cytosol_um, room[label].membrane_um
@@ -238,7 +250,7 @@ def chance_table(
 ) -> pd.DataFrame:
     """Each cell's cytosolic puncta beside as many at random places of the same cytosol."""
     rows: list[dict[str, Any]] = []
-    for label, box, cytosol, distance in _cytosols(anatomy):
+    for label, box, cytosol, distance in cytosols(anatomy):
         origin = np.array([side.start for side in box]) * anatomy.spacing_um
         for number, (role, table) in enumerate(puncta.items()):
             own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
@@ -247,7 +259,7 @@ def chance_table(
                 reason = f"{len(own)} puncta in the cytosol, fewer than {least}"
                 rows.append({**facts, "measure": "all", "reason": reason})
                 continue
-            points = own[["z_um", "y_um", "x_um"]].to_numpy(float) - origin
+            points = own[list(POSITION)].to_numpy(float) - origin
             found = csr_test(
                 points,
                 cytosol,
@@ -290,7 +302,7 @@ _MEASURES = {
 }
 
 
-def _cytosols(
+def cytosols(
     anatomy: Anatomy,
 ) -> Iterator[tuple[int, tuple[slice, ...], NDArray[np.bool_], FloatArray]]:
     """Of each cell with a nucleus: number, box, cytosol, distance to the nucleus in the box."""
@@ -307,7 +319,7 @@ def _cytosols(
 def _voxels(
     puncta: pd.DataFrame, anatomy: Anatomy, box: tuple[slice, ...]
 ) -> tuple[NDArray[np.int64], ...]:
-    position = puncta[["z_um", "y_um", "x_um"]].to_numpy(float) / anatomy.spacing_um
+    position = puncta[list(POSITION)].to_numpy(float) / anatomy.spacing_um
     voxel = np.floor(position + 0.5).astype(np.int64) - [side.start for side in box]
     return tuple(voxel.T)
 

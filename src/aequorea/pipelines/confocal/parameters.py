@@ -20,6 +20,8 @@ __all__ = [
     "ConfocalParameters",
     "ConjunctionParameters",
     "DistanceParameters",
+    "EfficiencyParameters",
+    "FociParameters",
     "NucleiParameters",
     "NullParameters",
     "ProteinChannelParameters",
@@ -138,6 +140,26 @@ class NullParameters(Parameters):
     """Cells with fewer cytosolic puncta are not held against chance."""
 
 
+class EfficiencyParameters(Parameters):
+    """How many puncta are missed."""
+
+    efficiency: bool = True
+    """Put spots into the image itself and count how many are found, by brightness and depth."""
+
+    injected_spots: int = option(30, ge=5, le=10_000)
+    """Per brightness (dim, typical, bright) and quarter of the depth."""
+
+
+class FociParameters(Parameters):
+    """Crowds of puncta."""
+
+    foci_radius_um: float = option(0.35, unit="µm", gt=0)
+    """Puncta within this of each other can be of one focus."""
+
+    foci_puncta: int = option(4, ge=2)
+    """A focus has at least so many puncta about one of them."""
+
+
 class ConjunctionParameters(Parameters):
     """Puncta of different kinds together."""
 
@@ -190,6 +212,8 @@ class ConfocalParameters(Parameters):
     distances: DistanceParameters = DistanceParameters()
     nulls: NullParameters = NullParameters()
     conjunction: ConjunctionParameters = ConjunctionParameters()
+    foci: FociParameters = FociParameters()
+    detection: EfficiencyParameters = EfficiencyParameters()
 
     @field_validator("spacing_um")
     @classmethod

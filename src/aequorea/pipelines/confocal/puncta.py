@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aequorea.puncta.foci import find_foci
 from aequorea.spatial.distances import (
     labels_at,
     nearest_landmark,
@@ -26,7 +27,12 @@ COMPARTMENTS = ("outside", "cytosol", "nucleus")
 
 
 def located(
-    position_um: NDArray[np.float64], anatomy: Anatomy, more: Mapping[str, NDArray[Any]]
+    position_um: NDArray[np.float64],
+    anatomy: Anatomy,
+    more: Mapping[str, NDArray[Any]],
+    *,
+    foci_radius_um: float,
+    foci_puncta: int,
 ) -> pd.DataFrame:
     """One row per punctum: cell, part, distances, and what else is known of it.
 
@@ -36,6 +42,9 @@ def located(
     anatomy : Anatomy
     more : mapping of str to ndarray, shape (n,)
         Further columns.
+    foci_radius_um : float, µm
+    foci_puncta : int
+        Foci are crowds of so many puncta of one cell within this radius (DBSCAN).
 
     Returns
     -------
@@ -43,7 +52,8 @@ def located(
         ``distance_nucleus_um`` is 0 in the nucleus; ``distance_membrane_um`` is to the outermost
         voxels of the cell; ``normalized_distance`` is over the largest distance from membrane to
         nucleus; ``volume_rank`` is the share of the cytosol that is nearer to the nucleus, NaN in
-        it. ``reason`` says why a distance is missing.
+        it; ``focus`` numbers the foci of the image, 0 is none. ``reason`` says why a distance is
+        missing.
     """
     spacing = anatomy.spacing_um
     cell = labels_at(position_um, anatomy.cells, spacing)
@@ -62,7 +72,20 @@ def located(
             "distance_membrane_um": to_membrane.distance_um,
             "normalized_distance": relative.normalised,
             "volume_rank": np.where(nuclear, np.nan, relative.rank),
+            "focus": _foci(position_um, cell, foci_radius_um, foci_puncta),
             **more,
             "reason": np.array(to_nucleus.reason, dtype=object),
         }
     )
+
+
+def _foci(
+    position_um: NDArray[np.float64], cell: NDArray[np.int64], radius_um: float, least: int
+) -> NDArray[np.int64]:
+    """Numbers of foci from 1 on; puncta of different cells never share one."""
+    found = np.zeros(len(cell), np.int64)
+    for label in np.unique(cell[cell > 0]):
+        own = np.flatnonzero(cell == label)
+        focus = find_foci(position_um[own], radius_um=radius_um, min_points=least).focus
+        found[own] = np.where(focus >= 0, focus + 1 + found.max(initial=0), 0)
+    return found

@@ -51,6 +51,7 @@ _OF_PUNCTA = {
     "median_distance_over_chance": "median distance to the nucleus over chance",
     "mean_volume_rank": "mean share of the cytosol nearer to the nucleus (chance: 0.5)",
     "dispersion": "dispersion (chance: 1)",
+    "fraction_in_foci": "fraction of puncta in foci",
 }
 _OF_PROTEINS = {
     "mean_cytosol": "mean intensity in the cytosol",
@@ -127,7 +128,12 @@ def analyse_study(
         workflow=WORKFLOW,
         shared_parameters=shared,
         summaries=partial(
-            _summaries, study=loaded, directory=directory, shared=shared, decisions=decisions
+            _summaries,
+            study=loaded,
+            directory=directory,
+            shared=shared,
+            decisions=decisions,
+            flags=dict(flags or {}),
         ),
         first=FirstPass(
             run_one=partial(one, until=FIRST_PASS_ENDS),
@@ -216,12 +222,20 @@ def _summaries(
     directory: Path,
     shared: Effective[ConfocalParameters],
     decisions: Mapping[str, Decision],
+    flags: Mapping[str, Any],
 ) -> list[Step]:
     """Conditions compared, distributions, what controls and people say, and the page."""
     rejected = tuple(n for n, d in sorted(decisions.items()) if d.verdict == "reject")
     steps = [samples_step(study, directory), _triage_step(decisions)]
-    if any(s.is_control for s in study.samples):
-        steps.append(controls_step(study.samples, study.channels))
+    if study.controls:
+        model = model_for(study.params)
+        steps.append(
+            controls_step(
+                study.samples,
+                study.channels,
+                settings=lambda s: study.sample_parameters(s, model, flags=flags).values,
+            )
+        )
     has_conditions = any(s.condition is not None for s in study.samples if not s.is_control)
     choice: dict[str, Any] = {
         "parameters": study.comparison,

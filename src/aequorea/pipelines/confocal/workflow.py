@@ -16,6 +16,7 @@ from aequorea.measure.quality import stack_quality
 from aequorea.model import Image
 from aequorea.pipelines.confocal.anatomy import Anatomy
 from aequorea.pipelines.confocal.compartments import find_cells, find_nuclei, geometry_of_cells
+from aequorea.pipelines.confocal.conjunctions import conjunction_table
 from aequorea.pipelines.confocal.detection import (
     chosen_threshold,
     find_all,
@@ -25,6 +26,7 @@ from aequorea.pipelines.confocal.detection import (
     read_heights,
     write_candidates,
 )
+from aequorea.pipelines.confocal.efficiency import EFFICIENCY_COLUMNS, efficiency_table
 from aequorea.pipelines.confocal.fields import ConfocalField, open_confocal
 from aequorea.pipelines.confocal.measures import (
     chance_table,
@@ -273,7 +275,7 @@ class _Workflow:
             ),
             Step(
                 name="puncta",
-                version=1,
+                version=2,
                 function=self.puncta,
                 inputs=images,
                 needs=("nuclei", "cells", "candidates"),
@@ -282,12 +284,14 @@ class _Workflow:
                     **self._chosen(*p.puncta_roles),
                     "options": {r: k.model_dump(mode="json") for r, k in kinds.items()},
                     "thresholds": dict(self.thresholds),
+                    "foci": p.foci,
                 },
                 outputs=table_outputs("puncta", "thresholds", "elbows"),
             ),
+            *self._of_puncta(images, geometry),
             Step(
                 name="measures",
-                version=1,
+                version=2,
                 function=self.measures,
                 inputs=images,
                 needs=("nuclei", "cells", "puncta"),
@@ -328,6 +332,40 @@ class _Workflow:
             )
         )
         return plan
+
+    def _of_puncta(self, images: tuple[str, ...], geometry: Mapping[str, Any]) -> list[Step]:
+        """What is asked of puncta beyond their places, where there is anything to ask."""
+        p, steps = self.parameters, []
+        if p.puncta_roles and p.detection.efficiency:
+            steps.append(
+                Step(
+                    name="efficiency",
+                    version=1,
+                    function=self.efficiency,
+                    inputs=images,
+                    needs=("cells", "candidates", "puncta"),
+                    parameters={**geometry, "detection": p.detection, "seed": p.seed},
+                    outputs=table_outputs("efficiency"),
+                )
+            )
+        if len(p.puncta_roles) > 1:
+            steps.append(
+                Step(
+                    name="conjunctions",
+                    version=1,
+                    function=self.conjunctions,
+                    needs=("nuclei", "cells", "puncta"),
+                    parameters={
+                        "conjunction": p.conjunction,
+                        "nulls": p.nulls,
+                        "n_shells": p.distances.n_shells,
+                        "seed": p.seed,
+                        "spacing_um": self.field.spacing_um,
+                    },
+                    outputs=table_outputs("conjunctions"),
+                )
+            )
+        return steps
 
     def _finding(
         self, inputs: tuple[str, ...], images: tuple[str, ...], geometry: Mapping[str, Any]
@@ -428,6 +466,8 @@ class _Workflow:
                 chosen.value,
                 options,
                 anatomy,
+                foci_radius_um=self.parameters.foci.foci_radius_um,
+                foci_puncta=self.parameters.foci.foci_puncta,
             )
             tables.append(_headed(found, head))
             notes = () if chosen.curve is None else chosen.curve.notes
@@ -499,6 +539,40 @@ class _Workflow:
             seed=self.parameters.seed,
         )
         write_tables(context, chance=table)
+
+    def efficiency(self, context: StepContext) -> None:
+        """Spots of known brightness put into the image, and how many are found."""
+        p, folder = self.parameters, context.result("candidates")
+        kinds, cells = self._puncta_by_kind(context), self._labels(context, "cells")
+        thresholds = kept_table(context, "thresholds").set_index("role")["threshold"]
+        tables = []
+        for number, role in enumerate(context.track(list(p.puncta_roles))):
+            found = efficiency_table(
+                self.field.pixels(role),
+                kinds[role],
+                read_facts(folder, role),
+                float(thresholds[role]),
+                cells,
+                spacing_um=self.field.spacing_um,
+                n_spots=p.detection.injected_spots,
+                rng=np.random.default_rng([p.seed, number]),
+            )
+            tables.append(_headed(found, {"role": role, "channel": self.field.names[role]}))
+        write_tables(context, efficiency=_joined(tables, list(EFFICIENCY_COLUMNS)))
+
+    def conjunctions(self, context: StepContext) -> None:
+        """Puncta of different kinds together, beside chance."""
+        p = self.parameters
+        table = conjunction_table(
+            self._anatomy(context),
+            self._puncta_by_kind(context),
+            within_um=p.conjunction.pair_distance_um,
+            n_shells=p.distances.n_shells,
+            n_simulations=p.nulls.n_simulations,
+            least=p.nulls.least_puncta,
+            seed=p.seed,
+        )
+        write_tables(context, conjunctions=table)
 
     def images(self, context: StepContext) -> None:
         """Channels and labels, to look at and to open elsewhere."""
