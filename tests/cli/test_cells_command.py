@@ -29,9 +29,7 @@ def image(tmp_path_factory):
     path = tmp_path_factory.mktemp("console") / "cells.ome.tif"
     data = np.stack([nuclei.image, marker])
     spacing = {"y": 0.5, "x": 0.5}
-    aequorea.save(
-        Image(data=data, axes="cyx", channels=("DAPI", "GFP"), spacing_um=spacing), path
-    )
+    aequorea.save(Image(data=data, axes="cyx", channels=("DAPI", "GFP"), spacing_um=spacing), path)
     return path
 
 
@@ -75,8 +73,9 @@ def test_options_without_effect_are_told_with_the_reason(option, because):
 
 
 def test_a_study_prints_a_failure_once_and_the_page(image, tmp_path, capsys):
+    np.save(tmp_path / "bad.npy", np.zeros((9, 9), np.uint8))  # one channel
     (tmp_path / "samples.csv").write_text(
-        f"file,animal,condition\n{image},m1,sham\n{tmp_path / 'gone.tif'},m2,tac\n"
+        f"file,animal,condition\n{image},m1,sham\n{tmp_path / 'bad.npy'},m2,tac\n"
     )
     study = tmp_path / "study.toml"
     study.write_text(
@@ -84,7 +83,7 @@ def test_a_study_prints_a_failure_once_and_the_page(image, tmp_path, capsys):
     )
     assert run(["cells", str(study), "--out", str(tmp_path / "out")]) == 1
     captured = capsys.readouterr()
-    assert captured.err.count("no such file") == 1
+    assert captured.err.count("no channel 1 for marker") == 1
     assert captured.out.splitlines()[-1] == str(tmp_path / "out" / "report.html")
     assert captured.out.splitlines()[0].startswith("GFP: ")
     (tmp_path / "out" / "report.html").unlink()

@@ -15,9 +15,9 @@ import pytest
 import aequorea
 from aequorea.errors import OutputError, RunError
 from aequorea.pipelines.cells.workflow import count
-from aequorea.report.cells import write_report
+from aequorea.report.cells import _groups, _why_untested, headline, write_report
 from aequorea.report.cells_checks import checks_of
-from aequorea.report.cells_figures import gallery_figure, overlay_figure
+from aequorea.report.cells_figures import GALLERY, gallery_figure, overlay_figure
 from aequorea.report.cells_methods import methods_of_cells
 from aequorea.report.cells_positivity import rule_in_words
 from aequorea.report.cells_views import NEGATIVE, NOT_COUNTED, POSITIVE, FieldView
@@ -449,3 +449,109 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
     with pytest.raises(OutputError, match="No space left"):
         write_report(run)
     assert (run / "report.html").read_bytes() == old
+
+
+def _changed(run: Path, **tables: pd.DataFrame) -> RunContents:
+    found = open_contents(run, needs="cell_summary")
+    return replace(found, tables={**found.tables, **tables})
+
+
+def _checks(run: RunContents, view: FieldView) -> str:
+    return " ".join(check.text for check in checks_of(run, view))
+
+
+def test_where_pixels_decide_the_curve_is_called_flat_and_nothing_is_ticked(
+    make_run: MakeRun,
+) -> None:
+    run = make_run("plain")
+    contents = open_contents(run, needs="cell_summary")
+    cells = contents.table("cell_summary")
+    assert (cells["marker_threshold"] > 0.02).all()  # 20 px of cells of some 250 px
+    told = _checks(contents, _view(run))
+    lower, higher = (int((cells["marker_margin"] >= f).sum()) for f in (0.5, 2.0))
+    positive = int(cells["marker_positive"].sum())
+    assert "For 100 % of the cells the 20 pixels (marker.min_overlap_px) decide" in told
+    assert f"{lower} and {higher} would be positive, instead of {positive}." in told
+    assert "numbers that hang on the threshold" not in told
+    by_fraction = make_run("by fraction", settings={"marker": {"min_overlap_px": 0}})
+    told = _checks(open_contents(by_fraction, needs="cell_summary"), _view(by_fraction))
+    assert "flat there by construction" not in told
+    assert "numbers that hang on the threshold" in told
+
+
+def test_a_steep_number_of_pixels_hangs_on_the_threshold(make_run: MakeRun) -> None:
+    run = make_run("plain")
+    cells = open_contents(run, needs="cell_summary").table("cell_summary").copy()
+    cells["marker_margin"] = np.linspace(0.3, 3, len(cells))
+    cells["marker_positive"] = cells["marker_margin"] >= 1
+    told = _checks(_changed(run, cell_summary=cells), _view(run))
+    assert "The number of cells positive for GFP hangs on the threshold" in told
+
+
+@pytest.mark.parametrize(
+    ("counting", "ends", "sides", "words"),
+    [
+        ("all", False, True, "--counting frame does not, at the edges of the image."),
+        ("all", True, True, "--counting disector does not, at the edges of the image and the ends"),
+        ("all", True, False, "--counting disector or abercrombie does not, at the ends"),
+        ("frame", True, True, "'frame', which does not know the ends of the stack."),
+        ("frame", False, True, "The rule of counting in force is 'frame'."),
+    ],
+)
+def test_the_ends_of_a_stack_are_no_matter_for_a_frame(
+    make_run: MakeRun, counting: str, ends: bool, sides: bool, words: str
+) -> None:
+    run = make_run("plain")
+    contents = open_contents(run, needs="cell_summary")
+    cells = contents.table("cell_summary").assign(
+        touches_z_border=ends, touches_roi_border=sides, touches_image_border=True
+    )
+    parameters = {**contents.record["parameters"], "counting.counting": counting}
+    changed = replace(
+        contents,
+        record={**contents.record, "parameters": parameters},
+        tables={**contents.tables, "cell_summary": cells},
+    )
+    told = _checks(changed, replace(_view(run), cells=cells))
+    assert words in told
+    assert "counting.counting" not in told
+    assert ("100 % the first or last plane of the stack" in told) == ends
+
+
+def test_no_cell_is_in_two_galleries(make_run: MakeRun) -> None:
+    cells = open_contents(make_run("plain"), needs="cell_summary").table("cell_summary").copy()
+    cells["marker_margin"] = np.geomspace(0.05, 20, len(cells))
+    cells["marker_positive"] = cells["marker_margin"] >= 1
+    groups = _groups(cells, "marker", "union")
+    shown = [set(chosen["cell_label"]) for chosen, _ in groups.values()]
+    assert all(shown)
+    assert sum(map(len, shown)) == len(set.union(*shown)) == len(cells)
+    assert "besides the borderline ones shown" in groups["Positive"][1]
+    cells["marker_margin"] = np.geomspace(0.7, 1.4, len(cells))
+    few = cells.assign(marker_positive=cells["marker_margin"] >= 1)[:GALLERY]
+    groups = _groups(few, "marker", "union")
+    assert groups["Negative"][1] == "all are shown as borderline"
+    assert len(groups["Borderline"][0]) == GALLERY
+
+
+def test_regions_are_called_by_their_names_in_pictures(make_run: MakeRun) -> None:
+    run = make_run("regions", regions=_halves())
+    names = ["cortex", "a very long name of a region", "3"]
+    overview = pd.read_parquet(run / "tables/roi_coloc_overview.parquet").assign(roi_name=names)
+    view = FieldView.of(_changed(run, roi_coloc_overview=overview), StoredImage(run))
+    texts = [t.get_text() for t in overlay_figure(view).axes[0].texts]
+    assert {"cortex", "a very long name of a r…", "region 3"} <= set(texts)
+
+
+def test_the_page_says_why_no_combination_was_tested(make_run: MakeRun) -> None:
+    run = make_run("untested", channels=("DAPI", "GFP", "RFP"),
+                   settings={"phenotypes": {"phenotype_test": False}})  # fmt: skip
+    page = _page(run)
+    assert "Nothing was tested: the test is switched off (--no-phenotype-test)." in page.text
+    table = pd.read_parquet(run / "tables/phenotypes.parquet")
+    table["reason"] = np.where(table["n_markers"] > 1, "fewer than 12 cells", "one marker")
+    assert _why_untested(table) == "fewer than 12 cells"
+
+
+def test_the_headline_of_a_run_is_that_of_its_page(make_run: MakeRun, plain: _Page) -> None:
+    assert headline(make_run("plain")) in plain.text

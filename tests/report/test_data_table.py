@@ -58,3 +58,14 @@ def test_a_single_pair_is_named_in_headings_that_are_explained_below() -> None:
     assert table.rows[0][3].text == "11.8"
     assert any("intensity of B A where Mito is above" in line for line in table.explained)
     assert not table.wide
+
+
+def test_small_p_values_are_not_printed_as_zero() -> None:
+    frame = pd.DataFrame({"p_value": [0.0, 0.0004, 0.012], "p_fdr": [1e-9, math.nan, 0.001]})
+    table = data_table(frame, ["p_value", "p_fdr"], file="x.csv")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["< 0.001", "< 0.001"],
+        ["< 0.001", "–"],
+        ["0.012", "0.001"],
+    ]
+    assert table.rows[1][0].key == "0.0004"

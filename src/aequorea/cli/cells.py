@@ -183,9 +183,10 @@ def without_effect(parameters: Mapping[str, Any], given: Iterable[str]) -> Itera
     Examples
     --------
     >>> known = {"cell.method": "watershed", "cell.labels": None, "counting.counting": "all"}
-    >>> list(without_effect(known, ["cell__flow_threshold", "section_um"]))
-    ["--cell.flow-threshold has no effect with --cell.method watershed", \
-"--section-um has no effect with --counting all"]
+    >>> for said in without_effect(known, ["cell__flow_threshold", "section_um"]):
+    ...     print(said)
+    --cell.flow-threshold has no effect with --cell.method watershed
+    --section-um has no effect with --counting all
     """
     for name in given:
         role, _, option = name.rpartition("__")

@@ -172,7 +172,7 @@ def _rasterised(
 
 def _taken_from(covered: NDArray[np.int64], name: str, names: Sequence[str]) -> Iterator[str]:
     """How many pixels a ROI takes from each of those before it."""
-    for earlier in np.flatnonzero(covered[1:]):
+    for earlier in np.flatnonzero(covered[1:]).tolist():
         n = int(covered[earlier + 1])
         yield f"{name!r} takes {n} px from {names[earlier]!r}"
 

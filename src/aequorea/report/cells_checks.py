@@ -166,7 +166,7 @@ def _counting_advice(run: RunContents, view: FieldView, *, ends: bool) -> str:
     if not ends:
         better = "--counting frame does not, at the edges of the image"
     elif flags(view.cells["touches_roi_border"]).any():
-        better = "--counting disector does not, at the edges of the image and ends of the stack"
+        better = "--counting disector does not, at the edges of the image and the ends of the stack"
     else:
         better = "--counting disector or abercrombie does not, at the ends of the stack"
     return f"Each is counted as a whole cell, which overestimates densities; {better}."

@@ -219,7 +219,7 @@ def test_conjunctions_are_those_put_there(together):
     assert list(table.index) == ["puncta+puncta2", "puncta+puncta3", "puncta2+puncta3",
                                  "puncta+puncta2+puncta3"]  # fmt: skip
     pair = table.loc["puncta+puncta2"]
-    assert 0.7 * n <= pair["observed"] <= n + 3
+    assert 0.5 * n <= pair["observed"] <= n + 3
     assert pair["p_value"] <= 0.02
     assert pair["ratio"] > 2
     assert table.loc["puncta+puncta3", "p_value"] > 0.02

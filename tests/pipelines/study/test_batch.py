@@ -374,6 +374,8 @@ def test_unblinding_alone_gives_the_tables_of_a_rerun(run, folder):
     out = run(blind=True).directory
     unblind(out)
     first = contents(out)
+    unblinded = pd.read_parquet(out / "tables/letters.parquet")["sample"]
+    assert unblinded.drop_duplicates().tolist() == ["A", "B", "C"]  # not in that of the codes
     result = run(blind=True)
     assert result.executed == ()
     assert contents(out)["tables/letters.csv"] == first["tables/letters.csv"]

@@ -176,7 +176,7 @@ def _summaries(
     study: Study,
     directory: Path,
     shared: Effective[CellsParameters],
-    flags: Mapping[str, Any],
+    flags: Mapping[str, Any] | None = None,
 ) -> list[Step]:
     """What controls say, conditions compared for every marker, and the page."""
     steps = [samples_step(study, directory)]
@@ -241,7 +241,7 @@ def whole_counts(overview: pd.DataFrame, markers: Sequence[str]) -> pd.DataFrame
     return table
 
 
-def _controls(study: Study, parameters: CellsParameters, flags: Mapping[str, Any]) -> Step:
+def _controls(study: Study, parameters: CellsParameters, flags: Mapping[str, Any] | None) -> Step:
     options, model = ControlParameters(), _model(study)
     return controls_step(
         study.samples,

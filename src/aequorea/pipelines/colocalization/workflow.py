@@ -12,7 +12,7 @@ import pandas as pd
 from aequorea import __version__
 from aequorea.errors import AequoreaWarning, CalibrationError, InputError
 from aequorea.io.tables import read_table, write_table
-from aequorea.pipelines.colocalization.background import Subtracted, background_levels
+from aequorea.pipelines.colocalization.background import Subtracted, background_levels, per_channel
 from aequorea.pipelines.colocalization.images import write_images
 from aequorea.pipelines.colocalization.input_checks import check_table
 from aequorea.pipelines.colocalization.object_measures import (
@@ -25,6 +25,7 @@ from aequorea.pipelines.colocalization.object_measures import (
 from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
 from aequorea.pipelines.colocalization.pixel_measures import (
     curve_table,
+    manual_thresholds,
     pixel_table,
     require_finite,
     tidy,
@@ -150,6 +151,7 @@ def run_colocalization(
         stains = open_stains(files, values)
         check_null(stains, values.significance)
         _check_calibration(stains, parameters)
+        _check_numbers(stains, values)
     inputs = _roles(files, values)
     workflow = _Workflow(stains, values, execution)
     if workflow.streamed:
@@ -183,6 +185,15 @@ def rebuild_report(run_dir: Path) -> Path:
     """
     rerun_step(run_dir, "report", write_page, workflow=WORKFLOW)
     return run_dir / "report.html"
+
+
+def _check_numbers(stains: Stains, parameters: ColocalizationParameters) -> None:
+    """Thresholds given by hand are one for all channels or one for each."""
+    pixel, objects = parameters.pixel, parameters.objects
+    manual_thresholds(stains, pixel)
+    if objects.objects and objects.object_threshold == "manual":
+        values = objects.object_threshold_value or ()
+        per_channel(values, stains.names, flag="--object-threshold-value")
 
 
 def _check_calibration(stains: Stains, parameters: Effective[ColocalizationParameters]) -> None:

@@ -249,7 +249,8 @@ def unblind(directory: str | os.PathLike[str]) -> None:
             f"{key_folder(where) / KEY_FILE}: does not know {', '.join(absent)}; restore it"
         )
     workflow = study_workflow(state.workflow)
-    told = replace(state, unblinded=True)
+    in_order = {code: state.samples[code] for code in key if code in state.samples}
+    told = replace(state, unblinded=True, samples=in_order)
     with claim(where, workflow=workflow) as held:
         write_state(held, told)
     origins = _origins(where, told, key)
@@ -274,7 +275,10 @@ def _shown(study: Study, out: Path, *, blind: bool) -> dict[str, Sample]:
             )
     if not blind:
         return {s.name: s for s in study.samples}
-    return coded(study.samples, out)
+    by_code = coded(study.samples, out)
+    earlier = earlier_state(out)
+    told = earlier is not None and earlier.unblinded
+    return by_code if told else dict(sorted(by_code.items()))  # the order of the sheet would tell
 
 
 @dataclass(kw_only=True)
@@ -405,7 +409,8 @@ class _Batch:
             record["inputs"] = {role: _input(path) for role, path in self.study.sources.items()}
         held.write_record({**record, "state": "running"})
         if self.blind:
-            write_key(self.out, self.shown)
+            codes = {sample.name: code for code, sample in self.shown.items()}
+            write_key(self.out, {codes[s.name]: s for s in self.study.samples})
             for task in tasks:
                 make_links(task.links)
 

@@ -17,7 +17,7 @@ from aequorea.errors import FileFormatError, FileMissingError, InputError, Outpu
 from aequorea.io.atomic import replacing
 from aequorea.io.tables import guarded, unguarded
 from aequorea.pipelines.study.sheet import image_ending, located
-from aequorea.pipelines.study.state import STATE, read_state
+from aequorea.pipelines.study.state import STATE, earlier_state, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -49,21 +49,21 @@ def key_folder(directory: Path) -> Path:
 def coded(samples: Sequence[Sample], directory: Path) -> dict[str, Sample]:
     """Samples by their codes: those of the sheet, else of the key file, else new ones by chance.
 
-    In the order of the codes, as that of the sheet would tell.
-
     Raises
     ------
     InputError
         If two samples would share a code, or the key file is damaged.
     FileMissingError
         If the study was begun and its key file is gone.
+    OutputError
+        If there is a study that cannot be continued.
     """
     known: dict[str, str] = {}
-    begun = (directory / STATE).is_file() and read_state(directory).blind
-    if begun or (key_folder(directory) / KEY_FILE).is_file():
+    earlier = earlier_state(directory)
+    if (earlier is not None and earlier.blind) or (key_folder(directory) / KEY_FILE).is_file():
         known = {str(facts["sample"]): code for code, (facts, _) in read_key(directory).items()}
     codes = codes_of(samples, known)
-    return dict(sorted(zip(codes, samples, strict=True)))
+    return dict(zip(codes, samples, strict=True))
 
 
 def codes_of(samples: Sequence[Sample], known: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -172,7 +172,8 @@ def as_shown(samples: Sequence[Sample], directory: Path) -> tuple[Sample, ...]:
     state = read_state(directory)
     if not state.blind or state.unblinded:
         return tuple(samples)
-    return tuple(veiled(s, code, directory)[0] for code, s in coded(samples, directory).items())
+    by_code = sorted(coded(samples, directory).items())
+    return tuple(veiled(sample, code, directory)[0] for code, sample in by_code)
 
 
 def write_key(directory: Path, samples: Mapping[str, Sample]) -> None:
@@ -183,7 +184,7 @@ def write_key(directory: Path, samples: Mapping[str, Sample]) -> None:
     directory : Path
         Of the study.
     samples : mapping of str to Sample
-        By code.
+        By code, in the order that tables have once the study is unblinded.
 
     Raises
     ------
@@ -192,17 +193,15 @@ def write_key(directory: Path, samples: Mapping[str, Sample]) -> None:
     """
     path = key_folder(directory) / KEY_FILE
     names = {s.name for s in samples.values()}
-    rows = {
-        code: row
-        for code, row in (_read_rows(path) if path.is_file() else {}).items()
-        if row["sample"] not in names
-    }
-    rows |= {code: _row(code, sample) for code, sample in samples.items()}
+    rows = {code: _row(code, sample) for code, sample in samples.items()}
+    for code, row in (_read_rows(path) if path.is_file() else {}).items():
+        if row["sample"] not in names:
+            rows.setdefault(code, row)
     columns = dict.fromkeys(c for row in rows.values() for c in row)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(guarded, columns))
-    for _, row in sorted(rows.items()):
+    for row in rows.values():
         writer.writerow([guarded(row.get(c, "")) for c in columns])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
