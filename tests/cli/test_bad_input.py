@@ -199,3 +199,8 @@ def test_paths_with_spaces_and_umlauts(files, tmp_path, capsys):
     assert run(["coloc", str(image), "--out", str(folder / "Ergebnis ä"), *QUICK]) == 0
     assert run(["verify", str(folder / "Ergebnis ä")]) == 0
     assert "Zelle 1" in (folder / "Ergebnis ä/report.html").read_text()
+
+
+def test_unblinding_what_is_not_blinded_is_refused(tmp_path, capsys):
+    assert run(["unblind", str(tmp_path)]) == 2
+    refused_in_one_line(capsys.readouterr().err, str(tmp_path))

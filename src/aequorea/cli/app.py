@@ -42,6 +42,7 @@ _COMMANDS = {
     ),
     "verify": ("aequorea.cli.runs:verify", "Check that a run is still what it says."),
     "report": ("aequorea.cli.runs:report", "Rebuild the page of a run."),
+    "unblind": ("aequorea.cli.runs:unblind", "Tell what the samples of a blinded study are."),
     "demo": ("aequorea.cli.demo:demo", "Run every workflow on images shipped with the package."),
 }
 for _name, (_home, _help) in _COMMANDS.items():

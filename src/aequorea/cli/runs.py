@@ -1,4 +1,4 @@
-"""``aequorea verify`` and ``aequorea report``."""
+"""``aequorea verify``, ``aequorea report`` and ``aequorea unblind``."""
 
 from __future__ import annotations
 
@@ -53,3 +53,19 @@ def report(run: Path, /) -> None:
         raise InputError(f"{run}: no report is known for a run of {workflow!r}")
     rebuild = import_module(_REPORTS[workflow]).rebuild_report
     sys.stdout.write(f"{rebuild(run)}\n")
+
+
+def unblind(study: Path, /) -> None:
+    """Write the tables of a blinded study again, with what its samples are.
+
+    Run the study once more afterwards: its conditions are then compared.
+
+    Parameters
+    ----------
+    study : Path
+        Directory of the study; its key lies in the folder beside it.
+    """
+    from aequorea.pipelines.study import unblind as write_openly
+
+    write_openly(study)
+    sys.stdout.write(f"{study}\n")

@@ -11,6 +11,7 @@ from aequorea.io import read_labels, write_ome_tiff
 from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
 from aequorea.pipelines.run import verify
+from aequorea.segmentation.recipes import three_cams_bodies
 from aequorea.simulate import PunctaLaw, render_puncta, simulated_confocal
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*z_scale_factor 1")
@@ -235,3 +236,20 @@ def test_lone_bright_spots_are_found_again(together):
     assert (typical["n_found"] <= typical["n_injected"]).all()
     assert typical["fraction"].mean() > 0.95
     assert "put into the image" in run.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_recipe_of_the_notebooks_runs_without_a_cell_channel(stack, stack_file, tmp_path):
+    run = analyse(
+        stack_file,
+        parameters={
+            "recipe": "3cams",
+            "nuclei": {"channel": "nuclei"},
+            "puncta": {"channel": "Ryr2"},
+        },
+        out=tmp_path / "run",
+    )
+    masks = three_cams_bodies(stack.images["nuclei"])
+    found = read_labels(run.directory / "labels/nuclei.ome.tif")
+    assert np.array_equal(found.reshape(stack.nuclei.shape) > 0, masks.nuclei)
+    assert "3CaMs recipe" in run.report.read_text(encoding="utf-8")
