@@ -46,14 +46,17 @@ def test_commands_name_options_and_values_that_exist(page: str, command: str) ->
     from aequorea.cli.app import app
     from aequorea.pipelines.cells.parameters import cells_parameters
     from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+    from aequorea.pipelines.confocal.parameters import confocal_parameters
     from aequorea.pipelines.run.parameters import merge_parameters, parameter_fields
 
     _, verb, *words = command.split()
     assert verb in app or verb == "--help", page
-    model = cells_parameters(3) if verb == "cells" else ColocalizationParameters
+    models = {"cells": cells_parameters(3), "confocal": confocal_parameters(3, 2)}
+    model = models.get(verb, ColocalizationParameters)
     names = {f.flag: f.name for f in parameter_fields(model)}
     given = [w for w in words if w.startswith("--")]
     own = {"--out", "--config", "--write-config", "--help", "--markers", "--blind", "--workers"}
+    own |= {"--accept", "--reject", "--redo", "--reason"}  # triage
     assert set(given) <= {*names, *own}, page
     flags = {names[w]: words[words.index(w) + 1] for w in given if w in names}
     merge_parameters(model, flags=flags)

@@ -216,7 +216,7 @@ def run_steps(
     hashes = {
         role: {
             "path": str(p),
-            "resolved": str(p.parent.resolve() / p.name),
+            "resolved": str(p.resolve()),
             "sha256": sha256_path(p),
             "bytes": size_bytes(p),
         }
