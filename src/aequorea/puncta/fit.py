@@ -148,10 +148,8 @@ def fit_puncta(
 
     References
     ----------
-    .. [1] Huang et al. (2013), Video-rate nanoscopy using sCMOS camera-specific single-molecule
-       localization algorithms. doi:10.1038/nmeth.2488
-    .. [2] Smith et al. (2010), Fast, single-molecule localization that achieves theoretically
-       minimum uncertainty. doi:10.1038/nmeth.1449
+    .. [1] Huang et al. (2013), Nat Methods 10, 653, doi:10.1038/nmeth.2488
+    .. [2] Smith et al. (2010), Nat Methods 7, 373, doi:10.1038/nmeth.1449
 
     Examples
     --------
