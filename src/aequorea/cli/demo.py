@@ -20,7 +20,7 @@ def demo(
 ) -> None:
     """Run every workflow on real images shipped with the package and on simulated ones.
 
-    Takes two to three minutes. Open index.html afterwards.
+    Takes a few minutes, longest the first time, when code is compiled. Open index.html afterwards.
     """
     from aequorea.pipelines.demo import run_demo
     from aequorea.pipelines.run.progress import terminal_progress

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import aequorea
-from aequorea.errors import OutputError
+from aequorea.errors import OutputError, RunError
 from aequorea.model import Image
 from aequorea.pipelines.cells.workflow import count
 from aequorea.pipelines.colocalization import colocalize
@@ -102,6 +102,9 @@ def run_demo(out: Path, *, only: str | None = None, progress: Progress | None = 
             study = analyse_study(
                 parts["study"], out=place, workers=min(2, os.cpu_count() or 1), progress=told
             )
+            if study.failed:
+                name, why = next(iter(study.failed.items()))
+                raise RunError(f"{place}: sample {name} of the demo failed: {why}")
             result = study.summary
         elif example.workflow == "cells":
             settings = dict(example.settings)

@@ -149,7 +149,7 @@ def find_candidates(
     blobs = blob_filter(width, method)
     n_hot = 0
     if min(width[1:]) >= _LENS_SIGMA_PX:
-        volume, n_hot = _without_hot_pixels(volume, width[0])
+        volume, n_hot = without_hot_pixels(volume, width[0])
     noise = noise_curve(volume)
     places, response = _maxima(volume, blobs)
     if inside is not None:
@@ -260,8 +260,8 @@ def blob_response(
     return answer.reshape(pixels.shape)
 
 
-def _without_hot_pixels(volume: npt.NDArray[Any], sigma_z: float) -> tuple[npt.NDArray[Any], int]:
-    """Repair hot pixels, but not spots that are sharp within planes and wide across."""
+def without_hot_pixels(volume: npt.NDArray[Any], sigma_z: float) -> tuple[npt.NDArray[Any], int]:
+    """Repair hot pixels of a stack, but not spots that are sharp in planes and wide across."""
     repaired, n = repair_hot_pixels(volume)
     if n == 0 or sigma_z < _LENS_SIGMA_PX:
         return repaired, n

@@ -113,15 +113,10 @@ def _checks(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
     told = [*_of_channels(run), *_of_cells(run), *_of_puncta(run, names)]
     yield from (check for check in told if check.light == "bad")
     yield from (check for check in told if check.light == "note")
-    warned = [w for w in run.record.get("warnings", []) if not _already(w)]
-    yield from (note(str(w)) for w in dict.fromkeys(warned))
+    yield from (note(str(w)) for w in dict.fromkeys(run.record.get("warnings", [])))
     good = [check for check in told if check.light == "ok"]
     if good:
         yield fine("No trouble found with: " + "; ".join(c.text for c in good) + ".")
-
-
-def _already(warning: str) -> bool:
-    return "without a nucleus" in warning
 
 
 def _of_channels(run: RunContents) -> Iterator[Check]:

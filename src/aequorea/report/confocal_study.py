@@ -15,6 +15,7 @@ from aequorea.report.confocal_figures import condition_curves_figure, contact_sh
 from aequorea.report.confocal_methods import methods_of_confocal
 from aequorea.report.data_table import DataTable, named
 from aequorea.report.methods import MethodsText
+from aequorea.report.numbers import number
 from aequorea.report.page import render_page, write_atomically
 from aequorea.report.page_parts import Plate, Plates
 from aequorea.report.run_contents import RunContents, StoredImage
@@ -55,6 +56,7 @@ _MOST_PANELS = 12
 _FOREMOST = ("share of the cytosol nearer to the nucleus", "over an even spread", "puncta per cell")
 _MOST_SHEETS = 24
 _UNLIKE = 0.05
+_SAME_VOXEL = 0.01
 _UNCOUNTED = "touches_side"
 _MEASURES = {
     "distance_um": "distance to the nucleus (µm)",
@@ -448,6 +450,7 @@ def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]
             "mounting medium differ in refractive index, all axial distances are wrong by 10 to "
             "30 %, in all images alike."
         )
+    yield from _unlike_voxels(channels)
     for role, rows in channels.groupby("role", sort=False) if len(channels) else ():
         faded = rows[rows["light_at_the_end"] < 0.5]
         if len(faded):
@@ -470,6 +473,20 @@ def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]
     right = list(passed(study, quantities))
     if right:
         yield fine(f"No trouble found with: {', '.join(right)}.")
+
+
+def _unlike_voxels(channels: pd.DataFrame) -> Iterator[Check]:
+    """Images of different voxel sizes: what is found depends on them."""
+    if not len(channels):
+        return
+    for axis in "zyx":
+        sizes = channels[f"voxel_{axis}_um"].to_numpy(float)
+        if sizes.max() > sizes.min() * (1 + _SAME_VOXEL):
+            yield note(
+                f"Voxel sizes differ along {axis} ({number(float(sizes.min()))} to "
+                f"{number(float(sizes.max()))} µm): images are measured in µm all the same, but "
+                "puncta are not detected alike. Compare the detection below, or image alike."
+            )
 
 
 def _of_efficiency(study: StudyContents) -> Iterator[Check]:

@@ -158,3 +158,10 @@ def test_unknown_roles_and_parameters_are_refused(study):
     study.write_text(text.replace("[params.cell]\nmethod", "[params.cell]\nmetod"))
     with pytest.raises(InputError, match="metod"):
         count_study(study)
+
+
+def test_a_method_for_other_numbers_is_refused_before_anything_runs(study):
+    study.write_text(study.read_text() + '[compare]\nmethod = "mixed"\n')
+    with pytest.raises(InputError, match="is for numbers per cell"):
+        count_study(study)
+    assert not study.with_name("study.aequorea").exists()

@@ -131,6 +131,7 @@ def test_a_damaged_triage_file_is_told(tmp_path):
         (('puncta = "Ryr2"\n', ""), "nothing to measure"),
         (('reference = "sham"', 'reference = "shams"'), "did you mean"),
         (("n_simulations = 19", "n_simulations = 2"), "n_simulations"),
+        (("[compare]\n", '[compare]\nmethod = "beta-binomial"\n'), "is for fractions"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(folder, change, message):
@@ -138,3 +139,17 @@ def test_a_study_that_makes_no_sense_is_refused(folder, change, message):
     path.write_text(TOML.replace(*change))
     with pytest.raises(InputError, match=message):
         analyse_study(path)
+
+
+def test_unlike_voxels_are_told(folder, tmp_path):
+    toml = TOML.replace('out = "results"', f'out = "{tmp_path / "out"}"')
+    rows = "file,sample,params.spacing_um\nsham0.ome.tif,a,\nsham1.ome.tif,b,0.3;0.12;0.12\n"
+    (folder / "unlike.csv").write_text(rows)
+    (folder / "unlike.toml").write_text(
+        toml.replace("samples.csv", "unlike.csv").replace('[compare]\nreference = "sham"\n', "")
+    )
+    result = analyse_study(folder / "unlike.toml")
+    assert result.done == ("a", "b")
+    page = result.summary.report.read_text(encoding="utf-8")
+    assert "Voxel sizes differ along y (0.100 to 0.120 µm)" in page
+    assert "Voxel sizes differ along z" not in page

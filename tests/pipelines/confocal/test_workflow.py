@@ -10,6 +10,8 @@ from aequorea.errors import CalibrationError, ChannelError, InputError
 from aequorea.io import read_labels, write_ome_tiff
 from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
+from aequorea.pipelines.confocal.anatomy import Anatomy
+from aequorea.pipelines.confocal.puncta import located
 from aequorea.pipelines.run import verify
 from aequorea.segmentation.recipes import three_cams_bodies
 from aequorea.simulate import PunctaLaw, render_puncta, simulated_confocal
@@ -71,9 +73,9 @@ def test_distribution_functions_rise_from_0_to_1(run):
         last = own.groupby("cell")["observed"].last()
         assert np.allclose(last, 1.0, atol=0.02), (role, measure)
     spots = table[table["role"] == "puncta"]
-    assert (spots.groupby(["cell", "measure"])["observed"].diff().dropna() >= 0).sum() > 0
-    median = spots[spots["measure"] == "distance_um"]
-    assert (median["observed"] >= median["by_chance"] - 0.25).all()
+    assert (spots.groupby(["cell", "measure"])["observed"].diff().dropna() >= 0).all()
+    nearer = spots[spots["measure"] == "volume_rank"].groupby("value")["observed"].mean()
+    assert nearer[0.5] > 0.6  # an attraction of 2 puts 73 % into the nearer half
 
 
 def test_the_run_is_whole_and_runs_once(channels, run, stack_file):
@@ -253,3 +255,40 @@ def test_the_recipe_of_the_notebooks_runs_without_a_cell_channel(stack, stack_fi
     found = read_labels(run.directory / "labels/nuclei.ome.tif")
     assert np.array_equal(found.reshape(stack.nuclei.shape) > 0, masks.nuclei)
     assert "3CaMs recipe" in run.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_a_cell_without_a_nucleus_is_told(stack, stack_file, channels, tmp_path):
+    np.save(tmp_path / "one.npy", np.where(stack.nuclei == 1, 1, 0))
+    nuclei = {"channel": "nuclei", "labels": str(tmp_path / "one.npy")}
+    run = analyse(stack_file, parameters={**channels, "nuclei": nuclei}, out=tmp_path / "run")
+    assert len(run.table("cells")) == 1
+    assert "1 bright pieces without a nucleus were dropped" in run.report.read_text("utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_puncta_fitted_beyond_the_border_do_no_harm(stack, channels, tmp_path):
+    """The first planes cut off, so that spots lie on the border of the stack and beyond."""
+    image = Image(
+        data=stack.stack()[:, 7:14],
+        axes="czyx",
+        channels=tuple(stack.images),
+        spacing_um={"z": 0.3, "y": 0.1, "x": 0.1},
+    )
+    write_ome_tiff(image, tmp_path / "cut.ome.tif")
+    run = analyse(tmp_path / "cut.ome.tif", parameters=channels, out=tmp_path / "run")
+    puncta = run.table("puncta")
+    assert (puncta["z_um"] < 0).any()
+    assert run.table("efficiency")["n_injected"].sum() > 0
+    assert run.table("cells")["touches_first_or_last_plane"].all()
+
+
+def test_a_spot_fitted_beyond_the_stack_belongs_to_the_cell_below(stack):
+    anatomy = Anatomy(stack.cells[7:14], stack.nuclei[7:14], stack.spacing_um)
+    z, y, x = np.argwhere((anatomy.cells == 1) & (anatomy.landmarks == 0))[0]
+    assert z == 0
+    beyond = np.array([[-2.0, y, x]]) * stack.spacing_um
+    table = located(beyond, anatomy, {}, foci_radius_um=0.3, foci_puncta=4)
+    assert table["cell"].tolist() == [1]
+    assert table["compartment"].tolist() == ["cytosol"]
+    assert table["z_um"].tolist() == [-0.6]

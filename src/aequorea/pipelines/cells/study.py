@@ -21,7 +21,7 @@ from aequorea.pipelines.run.parameters import flat_values
 from aequorea.pipelines.run.steps import Step, rerun_step
 from aequorea.pipelines.study.batch import run_study, study_workflow
 from aequorea.pipelines.study.collection import LEADING
-from aequorea.pipelines.study.comparison import comparison_step
+from aequorea.pipelines.study.comparison import check_method_of_fractions, comparison_step
 from aequorea.pipelines.study.controls import ControlParameters, controls_step
 from aequorea.pipelines.study.definition import Study, load_study
 from aequorea.pipelines.study.samples import samples_step
@@ -91,6 +91,7 @@ def count_study(
     loaded = _with_channels(study if isinstance(study, Study) else load_study(study))
     model = _model(loaded)
     loaded.check_parameters(model)
+    check_method_of_fractions(loaded.comparison)
     shared = loaded.shared_parameters(model, flags=flags)
     directory = loaded.out if out is None else Path(out)
     return run_study(

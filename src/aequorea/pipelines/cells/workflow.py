@@ -12,7 +12,7 @@ import pandas as pd
 from aequorea import __version__
 from aequorea.errors import AequoreaWarning, FileMissingError, InputError
 from aequorea.io import read_labels, write_ome_tiff, write_ome_zarr
-from aequorea.io.tables import read_table, write_table
+from aequorea.io.tables import read_table
 from aequorea.measure.phenotypes import parse_phenotype
 from aequorea.model import Image
 from aequorea.pipelines.cells.fields import CellField, as_stack, open_field
@@ -44,6 +44,7 @@ from aequorea.pipelines.cells.unbiased import (
 )
 from aequorea.pipelines.cells.workbook import write_workbook
 from aequorea.pipelines.kept_pixels import folder_name, smallest_unsigned, stacked_image
+from aequorea.pipelines.kept_tables import table_outputs, write_tables
 from aequorea.pipelines.label_edits import change_table
 from aequorea.pipelines.run.directory import check_target
 from aequorea.pipelines.run.execution import Execution, limited_threads
@@ -386,7 +387,7 @@ class _Workflow:
                 function=self.channels,
                 inputs=seen,
                 parameters={**geometry, "names": dict(self.field.names), **self._chosen()},
-                outputs=(*_tables("channels"), "labels/rois.ome.tif"),
+                outputs=(*table_outputs("channels"), "labels/rois.ome.tif"),
             )
         ]
         for role in p.roles:
@@ -408,7 +409,7 @@ class _Workflow:
                     "positivity": {r: p.marker_of(r).positivity_dump() for r in markers},
                 },
                 outputs=(
-                    *_tables(*self._count_tables()),
+                    *table_outputs(*self._count_tables()),
                     *(f"labels/{r}_positive_cells.ome.tif" for r in markers),
                 ),
             )
@@ -423,7 +424,7 @@ class _Workflow:
                     "phenotypes": p.phenotypes,
                     "names": dict(self.field.names),
                 },
-                outputs=_tables("phenotypes"),
+                outputs=table_outputs("phenotypes"),
             )
         )
         plan.append(
@@ -494,8 +495,8 @@ class _Workflow:
             },
             outputs=(
                 f"labels/{role}.ome.tif",
-                *_tables(f"segmentation_{role}"),
-                *(_tables(f"label_changes_{role}") if options.edited is not None else ()),
+                *table_outputs(f"segmentation_{role}"),
+                *(table_outputs(f"label_changes_{role}") if options.edited is not None else ()),
             ),
         )
         if options.labels is not None:
@@ -550,7 +551,7 @@ class _Workflow:
                     "saturated_fraction": float(np.mean(pixels == top)) if top >= limit else 0.0,
                 }
             )
-        _write_tables(context, channels=pd.DataFrame(rows))
+        write_tables(context, channels=pd.DataFrame(rows))
         self._write_labels(context.target("labels/rois.ome.tif"), self.field.regions)
 
     def response(self, context: StepContext, role: str) -> None:
@@ -588,14 +589,14 @@ class _Workflow:
         if options.edited is not None:
             edited = self._given(options.edited, whole=whole).labels
             changes = label_changes(labels, edited)
-            _write_tables(
+            write_tables(
                 context,
                 **{f"label_changes_{role}": change_table(changes, self.field.names[role])},
             )
             labels = edited
         self._write_labels(context.target(f"labels/{role}.ome.tif"), labels)
         table = segmentation_table(found, options, self.field, role)
-        _write_tables(context, **{f"segmentation_{role}": table})
+        write_tables(context, **{f"segmentation_{role}": table})
         for said in segmentation_notes(table):
             warnings.warn(said, AequoreaWarning, stacklevel=1)
 
@@ -660,7 +661,7 @@ class _Workflow:
         markers = {role: p.marker_of(role) for role in p.roles[1:]}
         tables["stability"] = stability_table(counted.calls, markers, self.field.names)
         tables["positivity"] = positivity_table(counted.calls, self.field.names)
-        _write_tables(context, **tables)
+        write_tables(context, **tables)
         for role in p.roles[1:]:
             positive = np.isin(labels["cell"], counted.positive_labels(role))
             self._write_labels(
@@ -676,7 +677,7 @@ class _Workflow:
             {r: self.field.names[r] for r in self.parameters.roles[1:]},
             self.parameters.phenotypes,
         )
-        _write_tables(context, phenotypes=table[list(PHENOTYPE_COLUMNS)])
+        write_tables(context, phenotypes=table[list(PHENOTYPE_COLUMNS)])
 
     def images(self, context: StepContext) -> None:
         """Channels and labels, to look at and to open elsewhere."""
@@ -784,15 +785,6 @@ def _named_tables(counted: CountedCells, roles: Sequence[str]) -> dict[str, pd.D
         "roi_coloc_overview": counted.overview,
         **{f"roi_{role}_summary": counted.summaries[role] for role in roles},
     }
-
-
-def _tables(*names: str) -> tuple[str, ...]:
-    return tuple(f"tables/{name}.{kind}" for name in names for kind in ("parquet", "csv"))
-
-
-def _write_tables(context: StepContext, **tables: pd.DataFrame) -> None:
-    for name, table in tables.items():
-        write_table(table, context.target(f"tables/{name}"))
 
 
 def write_page(context: StepContext) -> None:

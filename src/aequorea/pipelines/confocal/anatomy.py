@@ -56,6 +56,14 @@ class Anatomy:
         """Distance of every voxel of a cell from its nucleus."""
         return distance_map_by_label(self.cells, self.landmarks, self.spacing_um)
 
+    def held(self, position_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Positions moved into the stack: a spot at the border is often fitted beyond it.
+
+        It belongs to what is seen there.
+        """
+        last = (np.array(self.cells.shape) - 1) * self.spacing_um
+        return np.asarray(np.clip(position_um, 0, last), dtype=np.float64)
+
     def with_nucleus(self) -> NDArray[np.int64]:
         """Numbers of the cells that have a nucleus."""
         found = np.unique(self.landmarks)

@@ -82,7 +82,7 @@ def conjunction_table(
     for label, box, cytosol, distance in cytosols(anatomy):
         origin = np.array([side.start for side in box]) * anatomy.spacing_um
         shells = equal_volume_shells(distance, cytosol, n_shells)
-        points = {role: _points(table, label, origin) for role, table in puncta.items()}
+        points = {role: _points(table, label, anatomy, origin) for role, table in puncta.items()}
         for number, roles in enumerate(combinations):
             chosen = [points[role] for role in roles]
             facts: dict[str, Any] = {
@@ -108,9 +108,11 @@ def _combinations(roles: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield tuple(roles)
 
 
-def _points(table: pd.DataFrame, label: int, origin: NDArray[np.float64]) -> NDArray[np.float64]:
+def _points(
+    table: pd.DataFrame, label: int, anatomy: Anatomy, origin: NDArray[np.float64]
+) -> NDArray[np.float64]:
     own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
-    return own[list(POSITION)].to_numpy(float) - origin
+    return anatomy.held(own[list(POSITION)].to_numpy(float)) - origin
 
 
 def _tested(

@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 
 from aequorea.pipelines.confocal.puncta import located
-from aequorea.puncta.detection import Candidates, find_candidates, select
+from aequorea.puncta.detection import (
+    Candidates,
+    find_candidates,
+    select,
+    without_hot_pixels,
+)
 from aequorea.puncta.fit import fit_puncta
 from aequorea.puncta.noise import NoiseCurve
 from aequorea.puncta.threshold import common_threshold, noise_maxima
@@ -34,6 +39,7 @@ __all__ = [
     "read_candidates",
     "read_facts",
     "read_heights",
+    "repaired",
     "write_candidates",
 ]
 
@@ -82,6 +88,14 @@ class ChosenThreshold:
     value: float
     source: str
     curve: CommonThreshold | None = None
+
+
+def repaired(
+    image: NDArray[Any], options: PunctaParameters, spacing_um: Sequence[float]
+) -> NDArray[Any]:
+    """A stack without hot pixels, in which spots as narrow as a pixel are left alone."""
+    sigma = options.sigma_px(spacing_um)
+    return without_hot_pixels(np.ascontiguousarray(image), sigma[0])[0]
 
 
 def find_all(

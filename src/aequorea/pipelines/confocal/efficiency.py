@@ -71,6 +71,7 @@ def efficiency_table(
         return pd.DataFrame([{"note": note}], columns=list(EFFICIENCY_COLUMNS[2:]))
     amplitudes = np.quantile(puncta["peak"].to_numpy(float), list(BRIGHTNESS.values()))
     position = puncta[["z_um", "y_um", "x_um"]].to_numpy(float) / spacing_um
+    position = np.clip(position, 0, np.array(image.shape) - 1)  # fits may end beyond the border
     found = detection_efficiency(
         image,
         sigma_px=facts.sigma_px,

@@ -82,6 +82,14 @@ def open_confocal(files: Sequence[Path], parameters: ConfocalParameters) -> Conf
     """
     opened, names = open_channels(files, None, scene=parameters.scene, axes=parameters.axes)
     still = [_still(image, parameters.frame) for image in opened]
+    n_frames = opened[0].sizes.get("t", 1)
+    if n_frames > 1:
+        warnings.warn(
+            f"{opened[0].source}: time point {parameters.frame} of {n_frames} is analysed "
+            "(--frame); if these are z-planes, say so with --axes",
+            AequoreaWarning,
+            stacklevel=2,
+        )
     chosen = _roles(parameters, names, files)
     images = calibrated(
         [still[k] for k in chosen.values()],

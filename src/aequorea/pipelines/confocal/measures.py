@@ -102,7 +102,7 @@ def puncta_columns(
     grouped = cytosolic.groupby("cell")
     median_um = per_cell(grouped["distance_nucleus_um"].median(), np.nan)
     by_chance = cells["median_distance_by_chance_um"].to_numpy()
-    position = cytosolic[list(POSITION)].to_numpy(dtype=float)
+    position = anatomy.held(cytosolic[list(POSITION)].to_numpy(dtype=float))
     indices = localization_of_points(
         position,
         anatomy.cells,
@@ -259,7 +259,7 @@ def chance_table(
                 reason = f"{len(own)} puncta in the cytosol, fewer than {least}"
                 rows.append({**facts, "measure": "all", "reason": reason})
                 continue
-            points = own[list(POSITION)].to_numpy(float) - origin
+            points = anatomy.held(own[list(POSITION)].to_numpy(float)) - origin
             found = csr_test(
                 points,
                 cytosol,
@@ -319,7 +319,7 @@ def cytosols(
 def _voxels(
     puncta: pd.DataFrame, anatomy: Anatomy, box: tuple[slice, ...]
 ) -> tuple[NDArray[np.int64], ...]:
-    position = puncta[list(POSITION)].to_numpy(float) / anatomy.spacing_um
+    position = anatomy.held(puncta[list(POSITION)].to_numpy(float)) / anatomy.spacing_um
     voxel = np.floor(position + 0.5).astype(np.int64) - [side.start for side in box]
     return tuple(voxel.T)
 

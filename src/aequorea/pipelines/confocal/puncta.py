@@ -56,8 +56,9 @@ def located(
         missing.
     """
     spacing = anatomy.spacing_um
-    cell = labels_at(position_um, anatomy.cells, spacing)
-    nuclear = (labels_at(position_um, anatomy.landmarks, spacing) == cell) & (cell > 0)
+    held = anatomy.held(position_um)
+    cell = labels_at(held, anatomy.cells, spacing)
+    nuclear = (labels_at(held, anatomy.landmarks, spacing) == cell) & (cell > 0)
     to_nucleus = nearest_landmark(position_um, cell, anatomy.landmarks, spacing)
     to_membrane = nearest_landmark(position_um, cell, anatomy.membranes, spacing)
     relative = relative_distances(to_nucleus, anatomy.distances)

@@ -29,7 +29,7 @@ from aequorea.pipelines.run.steps import Step, rerun_step
 from aequorea.pipelines.study.batch import FirstPass, run_study, study_workflow
 from aequorea.pipelines.study.controls import controls_step
 from aequorea.pipelines.study.definition import Study, load_study
-from aequorea.pipelines.study.outcomes import outcomes_step
+from aequorea.pipelines.study.outcomes import check_method_of_outcomes, outcomes_step
 from aequorea.pipelines.study.samples import samples_step
 from aequorea.pipelines.study.state import read_state
 
@@ -110,6 +110,7 @@ def analyse_study(
     model = model_for(loaded.params)
     require_puncta_or_protein(model())
     loaded.check_parameters(model)
+    check_method_of_outcomes(loaded.comparison)
     directory = loaded.out if out is None else Path(out)
     decisions = read_decisions(directory)
     threads = max(1, (os.cpu_count() or 1) // max(1, workers))
@@ -295,9 +296,18 @@ def outcomes_of(parameters: ConfocalParameters) -> dict[str, str]:
         (parameters.protein_roles, _OF_PROTEINS),
     ):
         for role in roles:
-            name = parameters.channel_of(role).name or parameters.channel_of(role).channel or role
+            name = _told_name(parameters, role)
             found |= {f"{role}_{c}": f"{name}: {what}" for c, what in outcomes.items()}
     return found
+
+
+def _told_name(parameters: ConfocalParameters, role: str) -> str:
+    """The name given, else that of the channel; a mere number says nothing."""
+    options = parameters.channel_of(role)
+    if options.name:
+        return options.name
+    named = options.channel is not None and not options.channel.isdigit()
+    return str(options.channel) if named else role
 
 
 def _triage_step(decisions: Mapping[str, Decision]) -> Step:

@@ -24,6 +24,7 @@ from aequorea.pipelines.confocal.detection import (
     read_candidates,
     read_facts,
     read_heights,
+    repaired,
     write_candidates,
 )
 from aequorea.pipelines.confocal.efficiency import EFFICIENCY_COLUMNS, efficiency_table
@@ -252,7 +253,7 @@ class _Workflow:
         plan = [
             Step(
                 name="channels",
-                version=1,
+                version=2,
                 function=self.channels,
                 inputs=images,
                 parameters={**geometry, **self._chosen(), "export": p.export_channels},
@@ -261,7 +262,7 @@ class _Workflow:
             *self._finding(inputs, images, geometry),
             Step(
                 name="candidates",
-                version=1,
+                version=2,
                 function=self.candidates,
                 inputs=images,
                 parameters={
@@ -413,7 +414,8 @@ class _Workflow:
         rows = []
         for role in context.track(list(self.field.images)):
             raw = self.field.raw(role)
-            pixels = self.field.pixels(role)
+            is_spots = role in self.parameters.puncta_roles
+            pixels = self._spots(role) if is_spots else self.field.pixels(role)
             found = stack_quality(pixels, spacing_um=self.field.spacing_um)
             rows.append(
                 {
@@ -424,6 +426,10 @@ class _Workflow:
                     **found.columns(),
                     "n_hot_pixels": int(np.count_nonzero(raw != pixels)),
                     "z_scale_factor": self.field.axial_scale,
+                    **{
+                        f"voxel_{a}_um": s
+                        for a, s in zip("zyx", self.field.spacing_um, strict=True)
+                    },
                 }
             )
             if self.parameters.export_channels:
@@ -447,7 +453,7 @@ class _Workflow:
         folder.mkdir(parents=True, exist_ok=True)
         for role in context.track(list(self.parameters.puncta_roles)):
             options = self.parameters.puncta_of(role)
-            found = find_all(self.field.pixels(role), options, self.field.spacing_um)
+            found = find_all(self._spots(role), options, self.field.spacing_um)
             write_candidates(found, folder, role)
 
     def puncta(self, context: StepContext) -> None:
@@ -460,7 +466,7 @@ class _Workflow:
             facts, heights = read_facts(folder, role), read_heights(folder, role)
             chosen = chosen_threshold([heights], facts, options, common=self.thresholds.get(role))
             found = found_puncta(
-                self.field.pixels(role),
+                self._spots(role),
                 read_candidates(folder, role),
                 facts,
                 chosen.value,
@@ -548,7 +554,7 @@ class _Workflow:
         tables = []
         for number, role in enumerate(context.track(list(p.puncta_roles))):
             found = efficiency_table(
-                self.field.pixels(role),
+                self._spots(role),
                 kinds[role],
                 read_facts(folder, role),
                 float(thresholds[role]),
@@ -581,6 +587,11 @@ class _Workflow:
         images = [self._image(self.field.raw(r), self.field.names[r]) for r in roles]
         names = [self.field.names[r] for r in roles]
         write_ome_zarr(stacked_image(images, names), context.target("images.zarr"), labels=labels)
+
+    def _spots(self, role: str) -> NDArray[Any]:
+        """A channel of puncta as it is analysed."""
+        raw, options = self.field.raw(role), self.parameters.puncta_of(role)
+        return repaired(raw, options, self.field.spacing_um) if self.field.repairs else raw
 
     def _puncta_by_kind(self, context: StepContext) -> dict[str, pd.DataFrame]:
         table = kept_table(context, "puncta")

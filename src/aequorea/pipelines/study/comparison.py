@@ -63,6 +63,21 @@ class Comparison:
     warnings: tuple[str, ...]
 
 
+def check_method_of_fractions(parameters: ComparisonParameters | None) -> None:
+    """Refuse a method that cannot compare fractions, before anything runs.
+
+    Raises
+    ------
+    InputError
+        If the method is one for numbers per cell.
+    """
+    if parameters is not None and parameters.method not in get_args(FractionMethod):
+        raise InputError(
+            f"compare.method: {parameters.method!r} is for numbers per cell; fractions are "
+            f"compared by {', '.join(get_args(FractionMethod))}"
+        )
+
+
 def compare_conditions(
     table: pd.DataFrame,
     positive_column: str,
@@ -108,11 +123,7 @@ def compare_conditions(
     0.267
     """
     asked = parameters or ComparisonParameters()
-    if asked.method not in get_args(FractionMethod):
-        raise InputError(
-            f"compare.method: {asked.method!r} is for numbers per cell; fractions are compared by "
-            f"{', '.join(get_args(FractionMethod))}"
-        )
+    check_method_of_fractions(asked)
     wanted = [positive_column, *([] if total_column is None else [total_column]), *by]
     missing = [c for c in wanted if c not in table]
     if missing:

@@ -43,6 +43,21 @@ class OutcomeComparison:
     warnings: tuple[str, ...]
 
 
+def check_method_of_outcomes(parameters: ComparisonParameters | None) -> None:
+    """Refuse a method that cannot compare numbers per cell, before anything runs.
+
+    Raises
+    ------
+    InputError
+        If the method is one for fractions.
+    """
+    if parameters is not None and parameters.method not in _METHODS:
+        raise InputError(
+            f"compare.method: {parameters.method!r} is for fractions; numbers per cell are "
+            f"compared by {', '.join(_METHODS)}"
+        )
+
+
 def compare_outcomes(
     table: pd.DataFrame,
     outcomes: Mapping[str, str],
@@ -77,11 +92,7 @@ def compare_outcomes(
         If the table lacks a column, or the method is one for fractions.
     """
     asked = parameters or ComparisonParameters()
-    if asked.method not in _METHODS:
-        raise InputError(
-            f"compare.method: {asked.method!r} is for fractions; numbers per cell are compared by "
-            f"{', '.join(_METHODS)}"
-        )
+    check_method_of_outcomes(asked)
     missing = [c for c in [*outcomes, *([leave_out] if leave_out else [])] if c not in table]
     if missing:
         raise InputError(
