@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # with flags; a configuration file takes any number
-MOST_PUNCTA, MOST_PROTEINS = 3, 2
-_MODEL = confocal_parameters(MOST_PUNCTA, MOST_PROTEINS)
+MOST_PUNCTA, MOST_PROTEINS, MOST_LANDMARKS = 3, 2, 2
+_MODEL = confocal_parameters(MOST_PUNCTA, MOST_PROTEINS, MOST_LANDMARKS)
 
 confocal = App(
     name="confocal",

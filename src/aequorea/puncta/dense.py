@@ -245,7 +245,8 @@ class _Cluster:
         self.light = single.mean / gain
         self.prior = (self.light, 1 / (max(single.cv, 0.05) * self.light) ** 2)
         self.too_bright = (1 + single.cv) * single.mean
-        found = scene.zyx(fits.position_px)
+        last = np.array(scene.stack.shape[-scene.ndim :]) - 1
+        found = scene.zyx(np.clip(fits.position_px, 0, last))  # fits may end beyond the border
         light = np.where(fits.converged, fits.intensity / gain, self.light)
         self.molecules = np.column_stack([light, found])
         self.parent = np.arange(len(found))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aequorea.report.canvas import DPI, PIXELS_DPI
+from aequorea.report.canvas import DPI, PIXELS_DPI, printable
 from aequorea.report.cells_tables import hand_edits
 from aequorea.report.cells_views import names_of
 from aequorea.report.checks import Check, bad, fine, note, percent
@@ -18,6 +18,12 @@ from aequorea.report.confocal_figures import (
     views_figure,
 )
 from aequorea.report.confocal_methods import methods_of_confocal
+from aequorea.report.confocal_molecules import (
+    checks_of_molecules,
+    measures_of_molecules,
+    molecule_plates,
+    molecule_tables,
+)
 from aequorea.report.data_table import DataTable, named
 from aequorea.report.numbers import fixed, number
 from aequorea.report.page import render_page, write_atomically
@@ -82,6 +88,11 @@ def report_html(run_dir: Path) -> str:
         views=list(_views(run, image, names, plates)),
         distances=list(_distances(run, names, plates)),
         nulls=_null(run),
+        molecules=list(molecule_plates(run, names, plates)),
+        landmarks=[
+            (name, list(_to_landmark(run, role, name, names, plates)))
+            for role, name in _landmarks(run, names).items()
+        ],
         elbows=list(_elbows(run, names, plates)),
         edits=list(hand_edits(run, names)),
         tables=list(_tables(run, names)),
@@ -110,7 +121,13 @@ def _facts(run: RunContents, image: StoredImage, names: Mapping[str, str]) -> li
 
 def _checks(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
     """What misleads first, what was fine last."""
-    told = [*_of_channels(run), *_of_cells(run), *_of_puncta(run, names)]
+    told = [
+        *_of_channels(run),
+        *_of_cells(run),
+        *_of_puncta(run, names),
+        *checks_of_molecules(run, names),
+        *_of_landmarks(run, names),
+    ]
     yield from (check for check in told if check.light == "bad")
     yield from (check for check in told if check.light == "note")
     yield from (note(str(w)) for w in dict.fromkeys(run.record.get("warnings", [])))
@@ -198,6 +215,22 @@ def _of_puncta(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
         yield from _of_efficiency(run, role, name)
 
 
+def _landmarks(run: RunContents, names: Mapping[str, str]) -> dict[str, str]:
+    """Structures within cells that distances were measured to."""
+    ends = "_volume_um3"
+    columns = [c.removesuffix(ends) for c in run.table("cells") if c.endswith(ends)]
+    roles = [c for c in columns if c.rstrip("0123456789") == "landmark"]
+    return {role: names.get(role, role) for role in roles}
+
+
+def _of_landmarks(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
+    cells = run.table("cells")
+    for role, name in _landmarks(run, names).items():
+        bare = int((cells[f"{role}_volume_um3"] == 0).sum())
+        if bare:
+            yield note(f"{bare} of {len(cells)} cells have no {name}, so no distances to it.")
+
+
 def _of_efficiency(run: RunContents, role: str, name: str) -> Iterator[Check]:
     """Whether spots put into the image are found again."""
     table = run.table("efficiency")
@@ -254,6 +287,7 @@ def _measures(run: RunContents, names: Mapping[str, str]) -> Iterator[Measure]:
                 f"{number(float(np.nanmean(away)))} µm",
                 ["median, mean of cells", f"chance: {number(chance)} µm"],
             )
+    yield from measures_of_molecules(run, names)
 
 
 def _per_cell(run: RunContents, names: Mapping[str, str]) -> DataTable | None:
@@ -279,6 +313,20 @@ def _per_cell(run: RunContents, names: Mapping[str, str]) -> DataTable | None:
                 f"{role}_mean_cytosol": f"{name}: cytosol",
                 f"{role}_nucleus_over_cytosol": f"{name}: nucleus over cytosol",
             }
+        if f"{role}_molecules_cytosol" in cells:
+            columns |= {
+                f"{role}_molecules_cytosol": f"{name}: molecules in cytosol",
+                f"{role}_molecules_nucleus": f"{name}: molecules in nucleus",
+            }
+        if f"{role}_n_transcription_sites" in cells:
+            columns[f"{role}_n_transcription_sites"] = f"{name}: transcription sites"
+        for landmark, target in _landmarks(run, names).items():
+            if f"{role}_median_{landmark}_distance_um" in cells:
+                columns |= {
+                    f"{role}_median_{landmark}_distance_um": f"{name} to {target} (µm)",
+                    f"{role}_median_{landmark}_distance_over_chance": f"{name} to {target}: "
+                    "over chance",
+                }
     columns["touches_side"] = "cut"
     return named(cells, columns, file="tables/cells.csv", most=_MOST_CELLS)
 
@@ -374,6 +422,23 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
         )
 
 
+def _to_landmark(
+    run: RunContents, role: str, name: str, names: Mapping[str, str], plates: Plates
+) -> Iterator[Plate]:
+    table = run.table("distributions")
+    own = table[table["measure"] == f"{role}_distance_um"] if len(table) else table
+    if len(own):
+        yield plates.draw(
+            cdf_figure(own, names, f"distance to {printable(name)} (µm)"),
+            f"Distances to {name}.",
+            f"As above, to {name} of the same cell (0 inside): left of the dashed line is nearer "
+            "than an even spread in the same cytosols.",
+            f"Cumulative distributions of the distance to {name}",
+            dpi=DPI,
+            most=_GRAPH_BYTES,
+        )
+
+
 def _null(run: RunContents) -> str:
     """The null hypothesis in words, with its unit of inference."""
     told = run.table("chance")
@@ -430,6 +495,7 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "gain": "grey levels per photon",
         }
         yield "Thresholds", named(run.table("thresholds"), columns, file="tables/thresholds.csv")
+    yield from molecule_tables(run)
     efficiency = run.table("efficiency")
     if len(efficiency) and efficiency["fraction"].notna().any():
         columns = {

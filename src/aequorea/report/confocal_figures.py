@@ -126,7 +126,7 @@ def cdf_figure(table: pd.DataFrame, names: Mapping[str, str], xlabel: str) -> Fi
     xlabel : str
     """
     roles = list(dict.fromkeys(table["role"]))
-    figure, panels = _panels(len(roles))
+    figure, panels = panels_for(len(roles))
     for role, axes in zip(roles, panels, strict=True):
         own = table[table["role"] == role]
         plain_axes(axes, xlabel=xlabel, ylabel="cumulative fraction", title=names[role])
@@ -157,7 +157,7 @@ def _mean_curve(own: pd.DataFrame, column: str, grid: NDArray[np.float64]) -> ND
 def shells_figure(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     """What shells of equal volume hold, over an even share, from the nucleus outwards."""
     roles = list(dict.fromkeys(table["role"]))
-    figure, panels = _panels(len(roles))
+    figure, panels = panels_for(len(roles))
     for role, axes in zip(roles, panels, strict=True):
         own = table[(table["role"] == role) & table["ratio"].notna()]
         plain_axes(
@@ -179,7 +179,7 @@ def shells_figure(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
 def chance_figure(table: pd.DataFrame, names: Mapping[str, str], what: str) -> Figure:
     """Observed over expected of each cell, with how far chance alone spreads it."""
     roles = list(dict.fromkeys(table["role"]))
-    figure, panels = _panels(len(roles))
+    figure, panels = panels_for(len(roles))
     for role, axes in zip(roles, panels, strict=True):
         own = table[(table["role"] == role) & table["ratio"].notna()].sort_values("ratio")
         plain_axes(axes, xlabel=what, ylabel="cell", title=names[role])
@@ -200,7 +200,7 @@ def elbow_figure(
 ) -> Figure:
     """Number of candidates above each threshold, and the threshold in force."""
     roles = list(dict.fromkeys(curves["role"]))
-    figure, panels = _panels(len(roles))
+    figure, panels = panels_for(len(roles))
     for role, axes in zip(roles, panels, strict=True):
         own = curves[(curves["role"] == role) & (curves["n_above"] > 0)]
         plain_axes(
@@ -228,7 +228,7 @@ def condition_curves_figure(table: pd.DataFrame, names: Mapping[str, str], xlabe
     xlabel : str
     """
     roles = list(dict.fromkeys(table["role"]))
-    figure, panels = _panels(len(roles))
+    figure, panels = panels_for(len(roles))
     colours = dict(
         zip(dict.fromkeys(table["condition"]), itertools.cycle(_CONDITIONS), strict=False)
     )
@@ -280,7 +280,8 @@ def contact_sheet(
     return figure
 
 
-def _panels(n: int) -> tuple[Figure, Sequence[Axes]]:
+def panels_for(n: int) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with n panels side by side, three in a row."""
     across = min(_ACROSS, n)
     down = math.ceil(n / across)
     figure = new_figure(max(4.6, _WIDTH_IN * across / _ACROSS), 3.1 * down)

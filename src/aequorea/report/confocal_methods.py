@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aequorea.report.confocal_molecules import methods_of_molecules
 from aequorea.report.methods import MethodsText
 from aequorea.report.numbers import number
 
@@ -52,6 +53,8 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
             "over expected, and compared between animals",
             "myllymaki2017",
         )
+    for sentence in (*methods_of_molecules(run, names), *_landmarks(run, names)):
+        text.say(sentence)
     if len(spots) > 1:
         text.say(
             "Puncta of different kinds were paired one to one up to "
@@ -106,6 +109,35 @@ def _compartments(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
         yield (
             f"Cell bodies are what is bright in {names.get('cells', 'the image')} after a Gaussian "
             f"of {number(p('cells.smooth_um'))} µm, by {how}, {told}"
+        )
+
+
+def _landmarks(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
+    p = run.parameter
+    columns = run.table("cells").columns
+    for number_of in ("", *map(str, range(2, 65))):
+        role = f"landmark{number_of}"
+        if f"{role}_volume_um3" not in columns:
+            break
+        name = names.get(role, role)
+        if p(f"{role}.labels") is not None:
+            how = "was given as labels"
+        else:
+            level = p(f"{role}.threshold")
+            by = (
+                f"{str(p(f'{role}.threshold_method')).capitalize()}'s threshold of the voxels of "
+                "cells"
+                if level is None
+                else f"grey level {number(level)}"
+            )
+            how = (
+                f"is what is bright within cells after a Gaussian of "
+                f"{number(p(f'{role}.smooth_um'))} µm, by {by}, in pieces of at least "
+                f"{number(p(f'{role}.min_volume_um3'))} µm³"
+            )
+        yield (
+            f"{name[:1].upper()}{name[1:]} {how}; distances are those to the nearest of its voxels "
+            "in the same cell, beside those of all voxels of the cytosol"
         )
 
 

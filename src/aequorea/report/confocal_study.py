@@ -266,7 +266,7 @@ def _superplot(study: StudyContents, quantities: list[Quantity], plates: Plates)
 
 def _curves(study: StudyContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
     curves = study.run.table("distribution_curves")
-    for measure, label in _MEASURES.items():
+    for measure, label in _measures_of(curves, names).items():
         own = curves[curves["measure"] == measure] if len(curves) else curves
         if not len(own):
             continue
@@ -282,6 +282,16 @@ def _curves(study: StudyContents, names: Mapping[str, str], plates: Plates) -> I
         )
 
 
+def _measures_of(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
+    """What is compared as distributions, landmarks of the study last."""
+    found = dict(_MEASURES)
+    for measure in dict.fromkeys(table["measure"]) if len(table) else ():
+        role = str(measure).removesuffix("_distance_um")
+        if role.rstrip("0123456789") == "landmark":
+            found[str(measure)] = f"distance to {names.get(role, role)} (µm)"
+    return found
+
+
 def _curve_tables(
     study: StudyContents, names: Mapping[str, str]
 ) -> Iterator[tuple[str, DataTable]]:
@@ -289,7 +299,7 @@ def _curve_tables(
     if len(pairs):
         shown = pairs.assign(
             channel=[names.get(r, r) for r in pairs["role"]],
-            what=[_MEASURES.get(m, m) for m in pairs["measure"]],
+            what=[_measures_of(pairs, names).get(m, m) for m in pairs["measure"]],
             comparison=[f"{c} − {r}" for c, r in zip(pairs["condition"], pairs["reference"],
                                                      strict=True)],
         )  # fmt: skip
@@ -317,7 +327,7 @@ def _curve_tables(
     if len(halves):
         shown = halves.assign(
             channel=[names.get(r, r) for r in halves["role"]],
-            what=[_MEASURES.get(m, m) for m in halves["measure"]],
+            what=[_measures_of(halves, names).get(m, m) for m in halves["measure"]],
         )
         columns = {
             "channel": "channel",

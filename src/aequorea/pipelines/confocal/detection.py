@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aequorea.pipelines.confocal.molecules import Divided, Reference, divided, reference_of
 from aequorea.pipelines.confocal.puncta import located
 from aequorea.puncta.detection import (
     Candidates,
@@ -17,6 +18,7 @@ from aequorea.puncta.detection import (
     without_hot_pixels,
 )
 from aequorea.puncta.fit import fit_puncta
+from aequorea.puncta.fit_distances import apart_from_others
 from aequorea.puncta.noise import NoiseCurve
 from aequorea.puncta.threshold import common_threshold, noise_maxima
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aequorea.pipelines.confocal.anatomy import Anatomy
+    from aequorea.pipelines.confocal.parameters import PunctaChannelParameters
+    from aequorea.puncta.fit import SpotFits
     from aequorea.puncta.parameters import PunctaParameters
     from aequorea.puncta.threshold import CommonThreshold
 
@@ -47,6 +51,7 @@ _PLACE = ("z", "y", "x")
 _SEEN = ("response", "height", "peak", "background", "noise_sd", "snr")
 # Lower candidates are noise in any image; of them only the height is kept, to measure the noise by.
 _KEPT_HEIGHT = 2.5
+_ISOLATED_SD = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,20 +187,26 @@ def found_puncta(
     candidates: pd.DataFrame,
     facts: CandidateFacts,
     threshold: float,
-    options: PunctaParameters,
+    options: PunctaChannelParameters,
     anatomy: Anatomy,
     *,
     foci_radius_um: float = 0.35,
     foci_puncta: int = 4,
-) -> pd.DataFrame:
-    """Puncta of one kind: chosen, fitted, and put into their cells.
+) -> tuple[pd.DataFrame, Reference | None]:
+    """Puncta of one kind: chosen, fitted, divided where asked for, and put into their cells.
 
     Returns
     -------
     DataFrame
         One row per punctum, see :func:`located`; ``intensity`` is that of the whole spot,
         ``error_z_um``, … are standard errors of the fit, ``fit_reason`` says why a fit failed: the
-        position is then that of the brightest voxel.
+        position is then that of the brightest voxel. ``spot`` numbers what was detected,
+        ``decomposed`` tells molecules that share a spot: their ``error_z_um``, … is how far
+        molecules found so are from true ones, and ``height``, ``snr``, ``peak`` and
+        ``background`` are those of the spot. ``isolated``: no other spot within 6 standard
+        deviations of a spot.
+    Reference or None
+        The light of one molecule, where puncta are molecules.
     """
     chosen = select(
         _as_candidates(candidates, facts),
@@ -212,24 +223,59 @@ def found_puncta(
         offset_adu=facts.offset if has_gain else 0.0,
     )
     spacing = np.array(anatomy.spacing_um)
-    errors = fits.position_error_px * spacing
-    return located(
-        fits.position_px * spacing,
-        anatomy,
-        {
-            "height": chosen.height,
-            "snr": chosen.snr,
-            "peak": chosen.peak,
-            "intensity": fits.intensity,
-            "intensity_error": fits.intensity_error,
-            "background": fits.background,
-            **{f"error_{a}_um": errors[:, k] for k, a in enumerate(_PLACE)},
-            "fitted": fits.converged,
-            "fit_reason": np.asarray(fits.reason, dtype=object),
-        },
-        foci_radius_um=foci_radius_um,
-        foci_puncta=foci_puncta,
+    isolated = apart_from_others(fits.position_px, _ISOLATED_SD * fits.sigma_px)
+
+    def placed(rows: Divided) -> pd.DataFrame:
+        errors, spot = rows.position_error_px * spacing, rows.spot
+        return located(
+            rows.position_px * spacing,
+            anatomy,
+            {
+                "height": chosen.height[spot],
+                "snr": chosen.snr[spot],
+                "peak": chosen.peak[spot],
+                "intensity": rows.intensity,
+                "intensity_error": rows.intensity_error,
+                "background": fits.background[spot],
+                **{f"error_{a}_um": errors[:, k] for k, a in enumerate(_PLACE)},
+                "fitted": fits.converged[spot] | (rows.shared > 1),
+                "fit_reason": _reasons(fits, rows),
+                "spot": spot + 1,
+                "decomposed": rows.shared > 1,
+                "isolated": isolated[spot],
+            },
+            foci_radius_um=foci_radius_um,
+            foci_puncta=foci_puncta,
+        )
+
+    table = placed(_as_fitted(fits))
+    if not options.molecules:
+        return table, None
+    cytosolic = (table["compartment"] == "cytosol").to_numpy()
+    reference = reference_of(fits, cytosolic, int(np.count_nonzero(anatomy.cytosol)), options)
+    if options.divide_dense and reference.single is not None and len(fits):
+        table = placed(divided(image, chosen.coordinates_px, fits, reference.single, facts))
+    return table, reference
+
+
+def _as_fitted(fits: SpotFits) -> Divided:
+    """Every spot as one punctum."""
+    n = len(fits)
+    return Divided(
+        spot=np.arange(n),
+        shared=np.ones(n, np.int64),
+        position_px=fits.position_px,
+        position_error_px=fits.position_error_px,
+        intensity=fits.intensity,
+        intensity_error=fits.intensity_error,
     )
+
+
+def _reasons(fits: SpotFits, rows: Divided) -> NDArray[Any]:
+    told = np.asarray(fits.reason, dtype=object)[rows.spot]
+    for k in np.flatnonzero(rows.shared > 1):
+        told[k] = f"one of {rows.shared[k]} molecules in one spot"
+    return told
 
 
 def _offset(noise: NoiseCurve) -> float:

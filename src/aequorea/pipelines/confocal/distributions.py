@@ -113,7 +113,7 @@ def _write(
     told: list[str] = []
     roles = list(dict.fromkeys(curves["role"])) if len(kept) else []
     for role in roles:
-        for measure in MEASURES:
+        for measure in dict.fromkeys([*MEASURES, *curves["measure"].unique()]):
             own = curves[(curves["role"] == role) & (curves["measure"] == measure)]
             own = own.merge(kept, on=["sample", "cell"])
             points = puncta[(puncta["role"] == role) & (puncta["compartment"] == "cytosol")]
@@ -143,12 +143,11 @@ def _write(
 
 
 def _values_of_puncta(puncta: pd.DataFrame, measure: str) -> _Values | None:
-    rows = puncta[puncta[MEASURES[measure]].notna()]
+    column = MEASURES.get(measure, measure)
+    rows = puncta[puncta[column].notna()]
     if not len(rows):
         return None
-    return _Values(
-        value=rows[MEASURES[measure]].to_numpy(float), cell=_cells(rows), weight=None, frame=rows
-    )
+    return _Values(value=rows[column].to_numpy(float), cell=_cells(rows), weight=None, frame=rows)
 
 
 def _values_of_curves(curves: pd.DataFrame) -> _Values | None:

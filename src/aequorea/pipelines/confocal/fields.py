@@ -166,6 +166,9 @@ def _roles(
         wanted = options.channel
         if wanted is None and role == "cells" and not parameters.needs_cell_channel:
             continue
+        marked = role in parameters.landmark_roles
+        if wanted is None and marked and parameters.landmark_of(role).labels is not None:
+            continue
         if wanted is None:
             raise ChannelError(
                 f"{where}: which channel is {role}? It has {told}; say it with --{role}.channel, "

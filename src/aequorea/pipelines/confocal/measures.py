@@ -28,12 +28,14 @@ __all__ = [
     "POSITION",
     "SHELL_COLUMNS",
     "chance_table",
+    "cumulative_at",
     "cytosols",
     "distribution_table",
     "protein_columns",
     "puncta_columns",
     "room_columns",
     "shell_table",
+    "steps_of",
 ]
 
 GRID_UM = 0.25
@@ -222,7 +224,14 @@ def distribution_table(
                 values = own["distance_nucleus_um"].to_numpy(float)
                 ranks = own["volume_rank"].to_numpy(float)
                 parts += _curves(
-                    label, role, _steps(values), _steps(ranks), all_um, edge_um, grid_um, largest
+                    label,
+                    role,
+                    steps_of(values),
+                    steps_of(ranks),
+                    all_um,
+                    edge_um,
+                    grid_um,
+                    largest,
                 )
         for role, (image, background) in images.items():
             found = distance_distribution(distance, cytosol, image[box], background=background)
@@ -344,13 +353,13 @@ def _shell_rows(
     ]
 
 
-def _steps(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+def steps_of(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Where a distribution function steps, and how high it is from there on."""
     ordered = np.sort(values[np.isfinite(values)])
     return ordered, np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
 
 
-def _at(grid: FloatArray, steps: tuple[FloatArray, FloatArray]) -> FloatArray:
+def cumulative_at(grid: FloatArray, steps: tuple[FloatArray, FloatArray]) -> FloatArray:
     """A step function, right-continuous, on a grid."""
     where, height = steps
     index = np.searchsorted(where, grid + 1e-9, side="right")
@@ -378,9 +387,9 @@ def _curves(
                 "role": role,
                 "measure": measure,
                 "value": shown,
-                "observed": _at(at_um, distance),
-                "by_chance": _at(at_um, _steps(all_um)),
-                "membrane": _at(at_um, _steps(edge_um)),
+                "observed": cumulative_at(at_um, distance),
+                "by_chance": cumulative_at(at_um, steps_of(all_um)),
+                "membrane": cumulative_at(at_um, steps_of(edge_um)),
             }
         )
         for measure, (shown, at_um) in own.items()
@@ -391,7 +400,7 @@ def _curves(
             "role": role,
             "measure": "volume_rank",
             "value": RELATIVE_GRID,
-            "observed": _at(RELATIVE_GRID, rank),
+            "observed": cumulative_at(RELATIVE_GRID, rank),
             "by_chance": RELATIVE_GRID,
             "membrane": np.nan,
         }

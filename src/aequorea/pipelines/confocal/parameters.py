@@ -1,7 +1,8 @@
 """Every option of the confocal workflow: flags, TOML keys, help and record derive from it.
 
-The numbers of puncta and protein channels are open: :func:`confocal_parameters` gives the model
-with groups ``puncta``, ``puncta2``, … and ``protein``, ``protein2``, …
+The numbers of puncta, protein and landmark channels are open: :func:`confocal_parameters` gives
+the model with groups ``puncta``, ``puncta2``, …, ``protein``, ``protein2``, … and ``landmark``,
+``landmark2``, …
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "DistanceParameters",
     "EfficiencyParameters",
     "FociParameters",
+    "LandmarkParameters",
     "NucleiParameters",
     "NullParameters",
     "ProteinChannelParameters",
@@ -112,9 +114,53 @@ class CellBodyParameters(_ObjectParameters):
 class PunctaChannelParameters(_RoleParameters, PunctaParameters):
     """Puncta: a channel of spots below the resolution, such as single molecules of an mRNA."""
 
+    molecules: bool = False
+    """Puncta are single molecules, such as those of an mRNA: each cell's number is taken from its
+    light as well, and transcription sites are looked for. Not for vesicles, whose brightness says
+    little of their number."""
+
+    divide_dense: bool = False
+    """With molecules: puncta too bright or too wide for one molecule become as many as their light
+    holds."""
+
+    molecule_light: float | None = option(None, unit="grey levels", gt=0)
+    """Light of one molecule, summed over its voxels; learnt from the isolated puncta of each image
+    if not given."""
+
+    transcription_sites: bool = True
+    """With molecules: look for bright spots and crowds in nuclei."""
+
+    site_molecules: float = option(3.0, unit="molecules", gt=1)
+    """A transcription site has at least the light of so many."""
+
+    site_radius_um: float = option(0.35, unit="µm", gt=0)
+    """Puncta of a nucleus within this of each other can be of one site."""
+
+    most_sites: int | None = option(None, ge=1)
+    """Only so many sites of a nucleus, the brightest, are kept: the number of alleles."""
+
 
 class ProteinChannelParameters(_RoleParameters):
     """Protein: a continuous stain."""
+
+
+class LandmarkParameters(_RoleParameters):
+    """Landmark: a structure within cells to measure distances to, such as mitochondria."""
+
+    labels: Path | None = None
+    """A mask or label image to take instead of segmenting; no channel is needed then."""
+
+    smooth_um: float = option(0.1, unit="µm", ge=0)
+    """SD of the Gaussian before the threshold."""
+
+    threshold: float | None = None
+    """Grey level of the smoothed image; automatic, from the voxels of cells, if not given."""
+
+    threshold_method: Literal["otsu", "li", "triangle"] = "otsu"
+    """Automatic threshold."""
+
+    min_volume_um3: float = option(0.1, unit="µm³", ge=0)
+    """Smaller pieces are dropped."""
 
 
 class DistanceParameters(Parameters):
@@ -233,9 +279,25 @@ class ConfocalParameters(Parameters):
         return _groups(self, "protein")
 
     @property
+    def landmark_roles(self) -> tuple[str, ...]:
+        """``("landmark", "landmark2", …)``."""
+        return _groups(self, "landmark")
+
+    @property
+    def molecule_roles(self) -> tuple[str, ...]:
+        """Kinds of puncta that are single molecules."""
+        return tuple(role for role in self.puncta_roles if self.puncta_of(role).molecules)
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """All roles, nuclei and cells first."""
-        return ("nuclei", "cells", *self.puncta_roles, *self.protein_roles)
+        return (
+            "nuclei",
+            "cells",
+            *self.puncta_roles,
+            *self.protein_roles,
+            *self.landmark_roles,
+        )
 
     @property
     def needs_cell_channel(self) -> bool:
@@ -250,6 +312,11 @@ class ConfocalParameters(Parameters):
     def puncta_of(self, role: str) -> PunctaChannelParameters:
         """The options of one kind of puncta."""
         found: PunctaChannelParameters = getattr(self, role)
+        return found
+
+    def landmark_of(self, role: str) -> LandmarkParameters:
+        """The options of one landmark."""
+        found: LandmarkParameters = getattr(self, role)
         return found
 
 
@@ -269,8 +336,10 @@ def numbered_role(kind: str, number: int) -> str:
 
 
 @cache
-def confocal_parameters(n_puncta: int = 1, n_proteins: int = 0) -> type[ConfocalParameters]:
-    """The model of a workflow with so many kinds of puncta and of continuous stains.
+def confocal_parameters(
+    n_puncta: int = 1, n_proteins: int = 0, n_landmarks: int = 0
+) -> type[ConfocalParameters]:
+    """The model of a workflow with so many kinds of puncta, continuous stains and landmarks.
 
     Examples
     --------
@@ -285,8 +354,12 @@ def confocal_parameters(n_puncta: int = 1, n_proteins: int = 0) -> type[Confocal
         numbered_role("protein", k): (ProteinChannelParameters, ProteinChannelParameters())
         for k in range(n_proteins)
     }
+    groups |= {
+        numbered_role("landmark", k): (LandmarkParameters, LandmarkParameters())
+        for k in range(n_landmarks)
+    }
     model: type[ConfocalParameters] = create_model(
-        f"ConfocalParameters{n_puncta}_{n_proteins}",
+        f"ConfocalParameters{n_puncta}_{n_proteins}_{n_landmarks}",
         __base__=ConfocalParameters,
         __doc__=ConfocalParameters.__doc__,
         **groups,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,13 +28,30 @@ from aequorea.pipelines.confocal.detection import (
     write_candidates,
 )
 from aequorea.pipelines.confocal.efficiency import EFFICIENCY_COLUMNS, efficiency_table
+from aequorea.pipelines.confocal.landmarks import (
+    find_landmark,
+    landmark_columns,
+    landmark_distributions,
+    landmark_geometry,
+    landmark_of_puncta,
+)
 from aequorea.pipelines.confocal.measures import (
+    POSITION,
     chance_table,
     distribution_table,
     protein_columns,
     puncta_columns,
     room_columns,
     shell_table,
+)
+from aequorea.pipelines.confocal.molecules import (
+    MOLECULE_COLUMNS,
+    SITE_COLUMNS,
+    Reference,
+    copy_number_table,
+    molecule_columns,
+    reference_row,
+    site_table,
 )
 from aequorea.pipelines.kept_pixels import folder_name, smallest_unsigned, stacked_image
 from aequorea.pipelines.kept_tables import kept_table, table_outputs, write_tables
@@ -42,6 +60,7 @@ from aequorea.pipelines.run.steps import (
     Step,
     StepContext,
 )
+from aequorea.puncta.copy_numbers import SingleMolecule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +81,7 @@ _DETECTION = {
     "background_inner_sigma",
     "background_outer_sigma",
 }
+_OF_MOLECULES = {"transcription_sites", "site_molecules", "site_radius_um", "most_sites"}
 
 
 class ConfocalSteps:
@@ -100,6 +120,7 @@ class ConfocalSteps:
                 outputs=(*table_outputs("channels"), *self._exports()),
             ),
             *self._finding(inputs, images, geometry),
+            *self._finding_landmarks(inputs, images, geometry),
             Step(
                 name="candidates",
                 version=2,
@@ -116,26 +137,40 @@ class ConfocalSteps:
             ),
             Step(
                 name="puncta",
-                version=2,
+                version=3,
                 function=self.puncta,
                 inputs=images,
-                needs=("nuclei", "cells", "candidates"),
+                needs=("nuclei", "cells", "candidates", *p.landmark_roles),
                 parameters={
                     **geometry,
                     **self._chosen(*p.puncta_roles),
-                    "options": {r: k.model_dump(mode="json") for r, k in kinds.items()},
+                    "options": {
+                        r: k.model_dump(mode="json", exclude=_OF_MOLECULES)
+                        for r, k in kinds.items()
+                    },
                     "thresholds": dict(self.thresholds),
                     "foci": p.foci,
                 },
-                outputs=table_outputs("puncta", "thresholds", "elbows"),
+                outputs=table_outputs(
+                    "puncta",
+                    "thresholds",
+                    "elbows",
+                    *(("single_molecules",) if p.molecule_roles else ()),
+                ),
             ),
             *self._of_puncta(images, geometry),
             Step(
                 name="measures",
-                version=2,
+                version=3,
                 function=self.measures,
                 inputs=images,
-                needs=("nuclei", "cells", "puncta"),
+                needs=(
+                    "nuclei",
+                    "cells",
+                    "puncta",
+                    *p.landmark_roles,
+                    *(("molecules",) if p.molecule_roles else ()),
+                ),
                 parameters={
                     **geometry,
                     **self._chosen(*p.puncta_roles, *p.protein_roles),
@@ -189,6 +224,25 @@ class ConfocalSteps:
                     outputs=table_outputs("efficiency"),
                 )
             )
+        if p.molecule_roles:
+            steps.append(
+                Step(
+                    name="molecules",
+                    version=1,
+                    function=self.molecules,
+                    inputs=images,
+                    needs=("nuclei", "cells", "candidates", "puncta"),
+                    parameters={
+                        **geometry,
+                        **self._chosen(*p.molecule_roles),
+                        "options": {
+                            r: p.puncta_of(r).model_dump(mode="json", include=_OF_MOLECULES)
+                            for r in p.molecule_roles
+                        },
+                    },
+                    outputs=table_outputs("molecules", "transcription_sites"),
+                )
+            )
         if len(p.puncta_roles) > 1:
             steps.append(
                 Step(
@@ -234,6 +288,29 @@ class ConfocalSteps:
                         *table_outputs(f"segmentation_{role}"),
                         *changes,
                     ),
+                )
+            )
+        return steps
+
+    def _finding_landmarks(
+        self, inputs: tuple[str, ...], images: tuple[str, ...], geometry: Mapping[str, Any]
+    ) -> list[Step]:
+        steps = []
+        for role in self.parameters.landmark_roles:
+            options = self.parameters.landmark_of(role)
+            steps.append(
+                Step(
+                    name=role,
+                    version=1,
+                    function=partial(self.landmark, role=role),
+                    inputs=(*images, *(i for i in inputs if i == f"labels_{role}")),
+                    needs=("cells",),
+                    parameters={
+                        **geometry,
+                        **self._chosen(role),
+                        "options": options.model_dump(mode="json", exclude={"labels"}),
+                    },
+                    outputs=(f"labels/{role}.ome.tif", *table_outputs(f"segmentation_{role}")),
                 )
             )
         return steps
@@ -287,6 +364,12 @@ class ConfocalSteps:
         nuclei = self._labels(context, "nuclei")
         self._keep(context, "cells", find_cells(self.field, nuclei, self.parameters))
 
+    def landmark(self, context: StepContext, *, role: str) -> None:
+        """A structure within cells, with the numbers of the cells."""
+        image = self.field.pixels(role) if role in self.field.images else None
+        options, cells = self.parameters.landmark_of(role), self._labels(context, "cells")
+        self._keep(context, role, find_landmark(image, cells, options, self.field.spacing_um))
+
     def candidates(self, context: StepContext) -> None:
         """Everything that might be a punctum, noise included."""
         folder = context.target("candidates")
@@ -299,13 +382,14 @@ class ConfocalSteps:
     def puncta(self, context: StepContext) -> None:
         """Puncta above the threshold, fitted, with their cells and distances."""
         anatomy, folder = self._anatomy(context), context.result("candidates")
-        tables, thresholds, elbows = [], [], []
+        tables, thresholds, elbows, singles = [], [], [], []
+        landmarks = self._landmarks(context)
         for role in context.track(list(self.parameters.puncta_roles)):
             options = self.parameters.puncta_of(role)
             head = {"role": role, "channel": self.field.names[role]}
             facts, heights = read_facts(folder, role), read_heights(folder, role)
             chosen = chosen_threshold([heights], facts, options, common=self.thresholds.get(role))
-            found = found_puncta(
+            found, reference = found_puncta(
                 self._spots(role),
                 read_candidates(folder, role),
                 facts,
@@ -315,7 +399,14 @@ class ConfocalSteps:
                 foci_radius_um=self.parameters.foci.foci_radius_um,
                 foci_puncta=self.parameters.foci.foci_puncta,
             )
-            tables.append(_headed(found, head))
+            position, cell = found[list(POSITION)].to_numpy(float), found["cell"].to_numpy()
+            near = landmark_of_puncta(position, cell, landmarks, self.field.spacing_um)
+            tables.append(_headed(found.assign(**near), head))
+            if reference is not None:
+                singles.append({**head, **reference_row(reference)})
+                if reference.reason:
+                    told = f"{head['channel']}: {reference.reason}; molecules are not counted"
+                    warnings.warn(told, AequoreaWarning, stacklevel=1)
             notes = () if chosen.curve is None else chosen.curve.notes
             for note in notes:
                 warnings.warn(f"{head['channel']}: {note}", AequoreaWarning, stacklevel=1)
@@ -339,6 +430,27 @@ class ConfocalSteps:
             puncta=_joined(tables, ["role", "channel", "cell", "compartment"]),
             thresholds=_joined(thresholds, ["role", "channel", "threshold"]),
             elbows=_joined(elbows, ["role", "channel", "threshold", "n_above"]),
+            **({"single_molecules": pd.DataFrame(singles)} if singles else {}),
+        )
+
+    def molecules(self, context: StepContext) -> None:
+        """Numbers of molecules from light, and where they are made."""
+        p, anatomy, folder = self.parameters, self._anatomy(context), context.result("candidates")
+        kinds, singles = self._puncta_by_kind(context), kept_table(context, "single_molecules")
+        counted, sites = [], []
+        for role in context.track(list(p.molecule_roles)):
+            head = {"role": role, "channel": self.field.names[role]}
+            reference = _reference(singles.set_index("role").loc[role])
+            facts, options = read_facts(folder, role), p.puncta_of(role)
+            found = copy_number_table(self._spots(role), anatomy, reference, facts)
+            counted.append(_headed(found, head))
+            if options.transcription_sites:
+                bright = site_table(kinds[role], anatomy, reference, options)
+                sites.append(_headed(bright, head))
+        write_tables(
+            context,
+            molecules=_joined(counted, ["role", "channel", *MOLECULE_COLUMNS]),
+            transcription_sites=_joined(sites, ["role", "channel", *SITE_COLUMNS]),
         )
 
     def measures(self, context: StepContext) -> None:
@@ -364,12 +476,28 @@ class ConfocalSteps:
             else:
                 reason = "cells fill the image, so there is no background to take off"
             backgrounds.append({"role": role, "background": background, "reason": reason})
+        for role in p.molecule_roles:
+            found = molecule_columns(
+                _of_role(kept_table(context, "molecules"), role),
+                _of_role(kept_table(context, "transcription_sites"), role)
+                if p.puncta_of(role).transcription_sites
+                else None,
+                cells,
+            )
+            cells = cells.assign(**{f"{role}_{name}": values for name, values in found.items()})
+        near = {"near_um": p.distances.near_um}
+        curves = [distribution_table(anatomy, kinds, proteins)]
+        for role, places in self._landmarks(context).items():
+            cells = cells.assign(**landmark_geometry(role, places, anatomy, labels))
+            found = landmark_columns(role, places, anatomy, cells, kinds, proteins, **near)
+            cells = cells.assign(**found)
+            curves.append(landmark_distributions(role, places, anatomy, kinds, proteins))
         cells["reason"] = np.where(cells["n_nuclei"] == 0, "the cell has no nucleus", "")
         write_tables(
             context,
             cells=cells,
             shells=shell_table(anatomy, kinds, proteins, p.distances.n_shells),
-            distributions=distribution_table(anatomy, kinds, proteins),
+            distributions=_stacked(curves),
             proteins=_joined(backgrounds, ["role", "background", "reason"]),
         )
 
@@ -442,6 +570,9 @@ class ConfocalSteps:
             self._labels(context, "cells"), self._labels(context, "nuclei"), self.field.spacing_um
         )
 
+    def _landmarks(self, context: StepContext) -> dict[str, NDArray[np.int32]]:
+        return {role: self._labels(context, role) for role in self.parameters.landmark_roles}
+
     def _labels(self, context: StepContext, role: str) -> NDArray[np.int32]:
         path = context.result(f"labels/{role}.ome.tif")
         return np.asarray(read_labels(path, self.field.shape), dtype=np.int32)
@@ -475,6 +606,29 @@ def _headed(table: pd.DataFrame, head: Mapping[str, Any]) -> pd.DataFrame:
     for place, (name, value) in enumerate(head.items()):
         found.insert(place, name, value)
     return found
+
+
+def _of_role(table: pd.DataFrame, role: str) -> pd.DataFrame:
+    return table[table["role"] == role]
+
+
+def _reference(row: pd.Series[Any]) -> Reference:
+    """What :func:`reference_row` wrote."""
+    if row["reason"]:
+        return Reference(single=None, source="", reason=str(row["reason"]))
+    single = SingleMolecule(
+        mean=float(row["light"]),
+        mean_error=float(row["light_error"]),
+        cv=float(row["light_cv"]),
+        n=int(row["n_isolated"]),
+    )
+    return Reference(single=single, source=str(row["source"]))
+
+
+def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Tables with the same columns below each other; empty ones only if all are."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
 def _joined(parts: list[Any], columns: list[str]) -> pd.DataFrame:

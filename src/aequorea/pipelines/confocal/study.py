@@ -59,6 +59,12 @@ _OF_PROTEINS = {
     "index_mean_distance_landmark": "mean distance to the nucleus over an even spread",
 }
 _OF_CELLS = {"volume_um3": "cell volume (µm³)"}
+_OF_MOLECULES = {
+    "molecules_cytosol": "molecules in the cytosol, from light",
+    "molecules_nucleus": "molecules in the nucleus, from light",
+}
+_OF_SITES = {"n_transcription_sites": "transcription sites per cell"}
+_ROLES = {"nuclei", "cells", "puncta", "protein", "landmark"}
 _CUT = "touches_side"
 
 
@@ -156,10 +162,10 @@ def with_channels(study: Study) -> Study:
     """
     params: dict[str, Any] = dict(study.params.items())
     for role, channel in study.channels.items():
-        if role.rstrip("0123456789") not in {"nuclei", "cells", "puncta", "protein"}:
+        if role.rstrip("0123456789") not in _ROLES:
             raise InputError(
                 f"{study.name}: [channels] has {role!r}; expected nuclei, cells, puncta, puncta2, "
-                "…, protein, protein2, …"
+                "…, protein, protein2, …, landmark, landmark2, …"
             )
         group = dict(params.get(role, {}))
         if "channel" in group:
@@ -298,6 +304,22 @@ def outcomes_of(parameters: ConfocalParameters) -> dict[str, str]:
         for role in roles:
             name = _told_name(parameters, role)
             found |= {f"{role}_{c}": f"{name}: {what}" for c, what in outcomes.items()}
+    for role in parameters.molecule_roles:
+        name = _told_name(parameters, role)
+        sites = _OF_SITES if parameters.puncta_of(role).transcription_sites else {}
+        outcomes = {**_OF_MOLECULES, **sites}
+        found |= {f"{role}_{c}": f"{name}: {what}" for c, what in outcomes.items()}
+    return found | _of_landmarks(parameters)
+
+
+def _of_landmarks(parameters: ConfocalParameters) -> dict[str, str]:
+    found = {}
+    for landmark in parameters.landmark_roles:
+        target = _told_name(parameters, landmark)
+        for role in (*parameters.puncta_roles, *parameters.protein_roles):
+            head, name = f"{role}_median_{landmark}_distance", _told_name(parameters, role)
+            found[f"{head}_um"] = f"{name}: median distance to {target} (µm)"
+            found[f"{head}_over_chance"] = f"{name}: median distance to {target} over chance"
     return found
 
 

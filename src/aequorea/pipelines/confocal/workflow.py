@@ -51,7 +51,8 @@ def analyse(
         A mapping is nested as a configuration file is:
         ``{"nuclei": {"channel": "DAPI"}, "cells": {"channel": "WGA"},
         "puncta": {"channel": "Ryr2", "spot_sigma_yx_um": 0.13}}``; further kinds are ``puncta2``,
-        … and continuous stains ``protein``, ``protein2``, …
+        …, continuous stains ``protein``, ``protein2``, …, and structures to measure distances to
+        ``landmark``, ``landmark2``, …
     out : path, optional
         Directory of the run; ``./<input name>.aequorea`` if not given.
     workers : int, optional
@@ -96,7 +97,7 @@ def effective_parameters(
 
 
 def model_for(tree: Mapping[str, Any]) -> type[ConfocalParameters]:
-    """The parameter model with as many kinds of puncta and proteins as a configuration names.
+    """The parameter model with as many puncta, proteins and landmarks as a configuration names.
 
     Examples
     --------
@@ -107,7 +108,7 @@ def model_for(tree: Mapping[str, Any]) -> type[ConfocalParameters]:
     def number(kind: str) -> int:
         return max((k + 1 for k in range(64) if numbered_role(kind, k) in tree), default=0)
 
-    return confocal_parameters(number("puncta"), number("protein"))
+    return confocal_parameters(number("puncta"), number("protein"), number("landmark"))
 
 
 def run_confocal(
@@ -178,6 +179,10 @@ def _inputs(files: Sequence[Path], parameters: ConfocalParameters) -> dict[str, 
             path: Path | None = getattr(options, kind)
             if path is not None:
                 inputs[f"{kind}_{role}"] = path
+    for role in parameters.landmark_roles:
+        labels = parameters.landmark_of(role).labels
+        if labels is not None:
+            inputs[f"labels_{role}"] = labels
     return inputs
 
 
