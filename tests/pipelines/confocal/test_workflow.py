@@ -11,6 +11,8 @@ from aequorea.io import read_labels, write_ome_tiff
 from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
 from aequorea.pipelines.confocal.anatomy import Anatomy
+from aequorea.pipelines.confocal.compartments import geometry_of_cells
+from aequorea.pipelines.confocal.measures import protein_columns
 from aequorea.pipelines.confocal.puncta import located
 from aequorea.pipelines.run import verify
 from aequorea.segmentation.recipes import three_cams_bodies
@@ -292,3 +294,24 @@ def test_a_spot_fitted_beyond_the_stack_belongs_to_the_cell_below(stack):
     assert table["cell"].tolist() == [1]
     assert table["compartment"].tolist() == ["cytosol"]
     assert table["z_um"].tolist() == [-0.6]
+
+
+def test_labels_of_few_cells_take_a_byte_and_change_nothing(stack):
+    wide = Anatomy(stack.cells.astype(np.int32), stack.nuclei.astype(np.int32), stack.spacing_um)
+    narrow = Anatomy(stack.cells.astype(np.uint8), stack.nuclei.astype(np.uint8), stack.spacing_um)
+    for name in ("landmarks", "membranes", "cytosol"):
+        found = getattr(narrow, name)
+        assert found.dtype == np.uint8
+        assert np.array_equal(found, getattr(wide, name))
+    assert geometry_of_cells(narrow).equals(geometry_of_cells(wide))
+    assert narrow.with_nucleus().tolist() == wide.with_nucleus().tolist() == [1, 2]
+
+
+def test_a_protein_has_the_mean_over_cytosol_and_nucleus(stack):
+    anatomy = Anatomy(stack.cells.astype(np.uint8), stack.nuclei.astype(np.uint8), stack.spacing_um)
+    image, labels = stack.images["protein"], np.array([1, 2])
+    found, background = protein_columns(image, anatomy, labels, near_um=1.0)
+    expected = ndimage.mean(image, anatomy.cytosol, labels) - background
+    assert np.array_equal(found["mean_cytosol"], expected)
+    expected = ndimage.mean(image, anatomy.landmarks, labels) - background
+    assert np.array_equal(found["mean_nucleus"], expected)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aequorea.pipelines.confocal.compartments import cell_landmarks
 from aequorea.segmentation.compartments import membrane_of
-from aequorea.spatial.distances import CellDistances, cell_distances, distance_map_by_label
+from aequorea.spatial.distances import (
+    CellDistances,
+    boxes_of,
+    cell_distances,
+    distance_map_by_label,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,29 +27,32 @@ class Anatomy:
 
     Attributes
     ----------
-    cells, nuclei : ndarray of int32, shape (z, y, x)
-        Nuclei have their own numbers.
+    cells, nuclei : ndarray of int, shape (z, y, x)
+        Nuclei have their own numbers. All label images made of them have the type of the cells:
+        give the smallest unsigned one.
     spacing_um : (float, float, float)
     """
 
-    cells: NDArray[np.int32]
-    nuclei: NDArray[np.int32]
+    cells: NDArray[np.integer[Any]]
+    nuclei: NDArray[np.integer[Any]]
     spacing_um: tuple[float, float, float]
 
     @cached_property
-    def landmarks(self) -> NDArray[np.int32]:
+    def landmarks(self) -> NDArray[np.integer[Any]]:
         """Nuclei with the numbers of their cells, nothing outside of them."""
         return cell_landmarks(self.nuclei, self.cells)
 
     @cached_property
-    def membranes(self) -> NDArray[np.int32]:
+    def membranes(self) -> NDArray[np.integer[Any]]:
         """Outermost voxels of every cell."""
         return membrane_of(self.cells)
 
     @cached_property
-    def cytosol(self) -> NDArray[np.int32]:
+    def cytosol(self) -> NDArray[np.integer[Any]]:
         """Cells without their nuclei."""
-        return np.where(self.landmarks > 0, 0, self.cells).astype(np.int32)
+        cytosol = self.cells.copy()
+        cytosol[self.landmarks > 0] = 0
+        return cytosol
 
     @cached_property
     def distances(self) -> tuple[CellDistances, ...]:
@@ -66,5 +74,4 @@ class Anatomy:
 
     def with_nucleus(self) -> NDArray[np.int64]:
         """Numbers of the cells that have a nucleus."""
-        found = np.unique(self.landmarks)
-        return found[found > 0].astype(np.int64)
+        return np.array(list(boxes_of(self.landmarks)), dtype=np.int64)

@@ -11,6 +11,7 @@ from scipy import ndimage
 from aequorea.errors import InputError
 from aequorea.io import read_labels
 from aequorea.measure import measure_objects
+from aequorea.pipelines.kept_pixels import smallest_unsigned
 from aequorea.pipelines.label_edits import change_table
 from aequorea.segmentation.compartments import (
     cell_of_each_nucleus,
@@ -40,7 +41,8 @@ class Found:
 
     Attributes
     ----------
-    labels : ndarray of int32, shape (z, y, x)
+    labels : ndarray of unsigned int, shape (z, y, x)
+        In the smallest type that holds them.
     facts : mapping
         Thresholds and scales used.
     notes : tuple of str
@@ -48,7 +50,7 @@ class Found:
         What a hand edit changed.
     """
 
-    labels: NDArray[np.int32]
+    labels: NDArray[np.unsignedinteger[Any]]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     changes: pd.DataFrame | None = None
@@ -75,7 +77,7 @@ def find_nuclei(field: ConfocalField, parameters: ConfocalParameters) -> Found:
 
 
 def find_cells(
-    field: ConfocalField, nuclei: NDArray[np.int32], parameters: ConfocalParameters
+    field: ConfocalField, nuclei: NDArray[np.integer[Any]], parameters: ConfocalParameters
 ) -> Found:
     """Labels of cells; a cell grown from nucleus k is cell k."""
     p = parameters.cells
@@ -100,10 +102,12 @@ def find_cells(
     return _edited(found, p.edited, field.names.get("cells", "cells"))
 
 
-def cell_landmarks(nuclei: NDArray[np.int32], cells: NDArray[np.int32]) -> NDArray[np.int32]:
+def cell_landmarks(
+    nuclei: NDArray[np.integer[Any]], cells: NDArray[np.integer[Any]]
+) -> NDArray[np.integer[Any]]:
     """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
     owners = cell_of_each_nucleus(nuclei, cells)
-    landmarks = np.zeros(nuclei.shape, np.int32)
+    landmarks = np.zeros_like(cells)
     for k, box in enumerate(ndimage.find_objects(nuclei)):
         if box is not None and owners[k] > 0:
             inside = (nuclei[box] == k + 1) & (cells[box] == owners[k])
@@ -151,17 +155,17 @@ def _given(path: Path, shape: tuple[int, ...]) -> Found:
     return Found(labels=_read(path, shape), facts={"source": f"labels from {path.name}"})
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
+def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.unsignedinteger[Any]]:
     labels = np.asarray(read_labels(path, shape)).reshape(shape)
     if labels.max(initial=0) > np.iinfo(np.int32).max:
         raise InputError(f"{path}: labels go up to {int(labels.max())}; renumber them")
-    return labels.astype(np.int32)
+    return smallest_unsigned(labels)
 
 
 def _edited(found: Segmentation, path: Path | None, name: str) -> Found:
     facts = dict(found.facts)
     if path is None:
-        return Found(labels=found.labels, facts=facts, notes=found.notes)
+        return Found(labels=smallest_unsigned(found.labels), facts=facts, notes=found.notes)
     edited = _read(path, found.labels.shape)
     changes = change_table(label_changes(found.labels, edited), name)
     return Found(labels=edited, facts=facts, notes=found.notes, changes=changes)

@@ -157,8 +157,8 @@ def protein_columns(
         empty = np.full(len(labels), np.nan)
         return {name: empty.copy() for name in (*names, *_LOCALIZED)}, background
     with np.errstate(divide="ignore", invalid="ignore"):
-        cytosol = np.asarray(ndimage.mean(image, anatomy.cytosol, labels)) - background
-        nucleus = np.asarray(ndimage.mean(image, anatomy.landmarks, labels)) - background
+        cytosol = _means(image, anatomy.cytosol, labels) - background
+        nucleus = _means(image, anatomy.landmarks, labels) - background
         ratio = nucleus / cytosol
     indices = localization_of_intensity(
         image,
@@ -175,6 +175,18 @@ def protein_columns(
         **dict(zip(names, values, strict=True)),
         **{name: getattr(indices, name)[order] for name in _LOCALIZED},
     }, background
+
+
+def _means(
+    image: NDArray[Any], objects: NDArray[np.integer[Any]], labels: NDArray[np.int64]
+) -> FloatArray:
+    """Mean of an image over each object, a plane at a time."""
+    width = int(max(objects.max(), labels.max())) + 1
+    counts, sums = np.zeros(width, np.int64), np.zeros(width)
+    for own, plane in zip(objects, image, strict=True):
+        counts += np.bincount(own.ravel(), minlength=width)
+        sums += np.bincount(own.ravel(), weights=plane.ravel(), minlength=width)
+    return np.asarray(sums[labels] / counts[labels], dtype=np.float64)
 
 
 def shell_table(

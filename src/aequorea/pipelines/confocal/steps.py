@@ -42,12 +42,14 @@ from aequorea.pipelines.run.steps import (
     Step,
     StepContext,
 )
+from aequorea.spatial.distances import boxes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from aequorea.model import LazyArray
     from aequorea.pipelines.confocal.compartments import Found
     from aequorea.pipelines.confocal.fields import ConfocalField
     from aequorea.pipelines.confocal.parameters import (
@@ -422,9 +424,9 @@ class ConfocalSteps:
 
     def images(self, context: StepContext) -> None:
         """Channels and labels, to look at and to open elsewhere."""
-        labels = {r: smallest_unsigned(self._labels(context, r)) for r in ("nuclei", "cells")}
+        labels = {r: self._labels(context, r) for r in ("nuclei", "cells")}
         roles = list(self.field.images)
-        images = [self._image(self.field.raw(r), self.field.names[r]) for r in roles]
+        images = [self._image(self.field.images[r].data, self.field.names[r]) for r in roles]
         names = [self.field.names[r] for r in roles]
         write_ome_zarr(stacked_image(images, names), context.target("images.zarr"), labels=labels)
 
@@ -442,16 +444,15 @@ class ConfocalSteps:
             self._labels(context, "cells"), self._labels(context, "nuclei"), self.field.spacing_um
         )
 
-    def _labels(self, context: StepContext, role: str) -> NDArray[np.int32]:
+    def _labels(self, context: StepContext, role: str) -> NDArray[np.unsignedinteger[Any]]:
         path = context.result(f"labels/{role}.ome.tif")
-        return np.asarray(read_labels(path, self.field.shape), dtype=np.int32)
+        return smallest_unsigned(read_labels(path, self.field.shape))
 
     def _keep(self, context: StepContext, role: str, found: Found) -> None:
         for note in found.notes:
             warnings.warn(f"{role}: {note}", AequoreaWarning, stacklevel=1)
-        image = self._image(smallest_unsigned(found.labels), role)
-        write_ome_tiff(image, context.target(f"labels/{role}.ome.tif"))
-        n_objects = len(np.unique(found.labels[found.labels > 0]))
+        write_ome_tiff(self._image(found.labels, role), context.target(f"labels/{role}.ome.tif"))
+        n_objects = len(boxes_of(found.labels))
         if not n_objects:
             warnings.warn(f"no {role} were found", AequoreaWarning, stacklevel=1)
         facts = {"role": role, "n_objects": n_objects, **found.facts}
@@ -460,7 +461,7 @@ class ConfocalSteps:
         if found.changes is not None:
             write_tables(context, **{f"label_changes_{role}": found.changes})
 
-    def _image(self, pixels: NDArray[Any], name: str) -> Image:
+    def _image(self, pixels: LazyArray, name: str) -> Image:
         return Image(
             data=pixels,
             axes="zyx",
