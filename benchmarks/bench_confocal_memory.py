@@ -92,7 +92,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        analyse(saved(folder, (32, 160, 160), 1), parameters=ROLES, out=folder / "warm")
+        analyse(saved(folder, (48, 320, 320), 2), parameters=ROLES, out=folder / "warm")
         stack = saved(folder, shape, options.cells)
         analyse(stack, parameters=ROLES, out=folder / "run", progress=Peaks(int(np.prod(shape))))
 
