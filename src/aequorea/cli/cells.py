@@ -77,6 +77,13 @@ def count(
         bool,
         Parameter(help="Study: name samples by code and keep conditions out of all tables."),
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        Parameter(
+            help="Study: address of a dask scheduler (tcp://host:8786) whose workers do the "
+            "images; needs aequorea[cluster]."
+        ),
+    ] = None,
     **flags: Any,
 ) -> int | None:
     """Count cells and those positive for each marker, per region, in 2D and 3D.
@@ -93,9 +100,18 @@ def count(
                 "a STUDY.toml holds its own parameters under [params]; single options can be "
                 "given beside it, --config, --write-config and --markers cannot"
             )
-        return _count_study(files[0], out, execution.values, given, gpu=gpu, blind=blind)
-    if blind:
-        raise InputError("--blind is for a study: expected aequorea cells STUDY.toml --blind")
+        return _count_study(
+            files[0],
+            out,
+            execution.values,
+            given,
+            gpu=gpu,
+            blind=blind,
+            scheduler=scheduler,
+        )
+    if blind or scheduler is not None:
+        option = "--blind" if blind else "--scheduler"
+        raise InputError(f"{option} is for a study: expected aequorea cells STUDY.toml {option}")
     toml = load_toml(config) if config else {}
     number = _number_of_markers(markers, toml, given)
     parameters = merge_parameters(
@@ -244,6 +260,7 @@ def _count_study(
     *,
     gpu: bool,
     blind: bool,
+    scheduler: str | None = None,
 ) -> int:
     """Exit code 1 if a sample failed; all others are in the tables."""
     from aequorea.pipelines.cells.study import count_study
@@ -253,6 +270,7 @@ def _count_study(
             study,
             out=out,
             workers=execution.workers or 1,
+            scheduler=scheduler,
             use_gpu=gpu,
             blind=blind,
             flags=given,

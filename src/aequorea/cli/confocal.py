@@ -58,6 +58,13 @@ def analyse(
         bool,
         Parameter(help="Study: name samples by code and keep conditions out of all tables."),
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        Parameter(
+            help="Study: address of a dask scheduler (tcp://host:8786) whose workers do the "
+            "images; needs aequorea[cluster]."
+        ),
+    ] = None,
     **flags: Any,
 ) -> int | None:
     """Cells, nuclei and puncta in 3D, from stacks to numbers per cell and effects per animal.
@@ -76,9 +83,17 @@ def analyse(
                 "a STUDY.toml holds its own parameters under [params]; single options can be "
                 "given beside it, --config and --write-config cannot"
             )
-        return _analyse_study(files[0], out, execution, given, blind=blind)
-    if blind:
-        raise InputError("--blind is for a study: expected aequorea confocal STUDY.toml --blind")
+        return _analyse_study(
+            files[0],
+            out,
+            execution,
+            given,
+            blind=blind,
+            scheduler=scheduler,
+        )
+    if blind or scheduler is not None:
+        option = "--blind" if blind else "--scheduler"
+        raise InputError(f"{option} is for a study: expected aequorea confocal STUDY.toml {option}")
 
     from aequorea.pipelines.confocal.workflow import (
         default_out,
@@ -182,6 +197,7 @@ def _analyse_study(
     given: Mapping[str, Any],
     *,
     blind: bool,
+    scheduler: str | None = None,
 ) -> int:
     """Exit code 1 if a sample failed; all others are in the tables."""
     from aequorea.pipelines.confocal.study import analyse_study
@@ -191,6 +207,7 @@ def _analyse_study(
             study,
             out=out,
             workers=execution.workers or 1,
+            scheduler=scheduler,
             blind=blind,
             flags=given,
             progress=progress,

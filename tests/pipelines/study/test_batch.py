@@ -517,9 +517,10 @@ def test_a_first_pass_sees_all_samples_before_any_is_finished(run, letters, fold
     study = load_study(folder / "study.toml")
     seen = []
 
-    def then(run_dirs):
-        seen.extend(d.name for d in run_dirs)
-        lengths = [int(pd.read_parquet(d / "tables/cells.parquet")["total"][0]) for d in run_dirs]
+    def then(images):
+        seen.extend(sample.name for sample, _ in images)
+        tables = [pd.read_parquet(d / "tables/cells.parquet") for _, d in images]
+        lengths = [int(table["total"][0]) for table in tables]
         assert lengths == [3, 4, 0]
         return partial(letters.run_one, study=study)
 

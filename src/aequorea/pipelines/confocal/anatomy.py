@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
-from aequorea.pipelines.confocal.compartments import cell_landmarks
-from aequorea.segmentation.compartments import membrane_of
+from aequorea.measure import measure_objects
+from aequorea.segmentation.compartments import cell_of_each_nucleus, membrane_of
 from aequorea.spatial.distances import CellDistances, cell_distances, distance_map_by_label
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -68,3 +70,46 @@ class Anatomy:
         """Numbers of the cells that have a nucleus."""
         found = np.unique(self.landmarks)
         return found[found > 0].astype(np.int64)
+
+
+def cell_landmarks(nuclei: NDArray[np.int32], cells: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
+    owners = cell_of_each_nucleus(nuclei, cells)
+    landmarks = np.zeros(nuclei.shape, np.int32)
+    for k, box in enumerate(ndimage.find_objects(nuclei)):
+        if box is not None and owners[k] > 0:
+            inside = (nuclei[box] == k + 1) & (cells[box] == owners[k])
+            landmarks[box][inside] = owners[k]
+    return landmarks
+
+
+def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
+    """One row per cell: where it is, how large, how many nuclei."""
+    import pandas as pd
+
+    cells, nuclei, spacing = anatomy.cells, anatomy.nuclei, anatomy.spacing_um
+    owner = cell_of_each_nucleus(nuclei, cells)
+    measured = measure_objects(cells, spacing_um=spacing, stack=True)
+    voxel = float(np.prod(spacing))
+    width = int(measured.label.max(initial=0)) + 1
+    nuclear = np.zeros(width)
+    for k, box in enumerate(ndimage.find_objects(anatomy.landmarks), start=1):
+        if box is not None:
+            nuclear[k] = np.count_nonzero(anatomy.landmarks[box] == k) * voxel
+    n_nuclei = np.bincount(owner, minlength=width)[measured.label]
+    volume = measured.n_voxels * voxel
+    return pd.DataFrame(
+        {
+            "cell": measured.label,
+            **{f"{a}_um": measured.centroid_um[:, k] for k, a in enumerate("zyx")},
+            "volume_um3": volume,
+            "surface_um2": measured.surface_area_um2_3d,
+            "sphericity": measured.sphericity_3d,
+            "n_nuclei": n_nuclei,
+            "nuclear_volume_um3": nuclear[measured.label],
+            "cytosol_volume_um3": volume - nuclear[measured.label],
+            "touches_side": measured.touches_side,
+            "touches_first_or_last_plane": (measured.bounding_box[:, 0, 0] == 0)
+            | (measured.bounding_box[:, 0, 1] == cells.shape[0]),
+        }
+    )

@@ -306,6 +306,43 @@ def merge_parameters(
     return Effective(values=values, sources=sources)
 
 
+def with_located_paths(
+    model: type[BaseModel], tree: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """A configuration whose paths are relative to the folder of its file.
+
+    Parameters
+    ----------
+    model : type of Parameters
+    tree : mapping
+        Nested as the model is.
+    folder : Path
+        Absolute paths, and ``none``, stay as they are.
+
+    Examples
+    --------
+    >>> class Own(Parameters):
+    ...     labels: Path | None = None
+    >>> with_located_paths(Own, {"labels": "cells.tif"}, Path("/data"))
+    {'labels': '/data/cells.tif'}
+    """
+    found = dict(tree)
+    for field in parameter_fields(model):
+        if field.annotation is Path:
+            found = _located(found, field.path, folder.absolute())
+    return found
+
+
+def _located(tree: Mapping[str, Any], path: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    first, *rest = path
+    inner, found = tree.get(first), dict(tree)
+    if rest and isinstance(inner, Mapping):
+        found[first] = _located(inner, tuple(rest), folder)
+    elif not rest and isinstance(inner, str) and inner.strip().lower() not in {"", "none"}:
+        found[first] = str(folder / Path(inner).expanduser())
+    return found
+
+
 def as_given(parameters: ParametersT) -> Effective[ParametersT]:
     """Parameters made in Python; those that differ from their default were given."""
     values = flat_values(parameters)
