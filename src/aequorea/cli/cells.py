@@ -12,7 +12,12 @@ from aequorea.cli.derive import given_for, with_options
 from aequorea.errors import InputError
 from aequorea.pipelines.cells.parameters import cells_parameters, role_of_marker
 from aequorea.pipelines.run.execution import Execution
-from aequorea.pipelines.run.parameters import load_toml, merge_parameters, write_config
+from aequorea.pipelines.run.parameters import (
+    load_toml,
+    merge_parameters,
+    with_located_paths,
+    write_config,
+)
 from aequorea.pipelines.run.progress import terminal_progress
 
 if TYPE_CHECKING:
@@ -63,7 +68,8 @@ def count(
         ),
     ] = None,
     config: Annotated[
-        Path | None, Parameter(help="TOML file with parameters; flags win over it.")
+        Path | None,
+        Parameter(help="TOML file with parameters; its paths are relative to it; flags win."),
     ] = None,
     write_config_to: Annotated[
         Path | None,
@@ -114,9 +120,10 @@ def count(
         raise InputError(f"{option} is for a study: expected aequorea cells STUDY.toml {option}")
     toml = load_toml(config) if config else {}
     number = _number_of_markers(markers, toml, given)
-    parameters = merge_parameters(
-        cells_parameters(number), toml=toml, flags=given, toml_name=str(config)
-    )
+    model = cells_parameters(number)
+    if config:
+        toml = with_located_paths(model, toml, config.parent)
+    parameters = merge_parameters(model, toml=toml, flags=given, toml_name=str(config))
     if write_config_to is not None:
         write_config(parameters.values, write_config_to)
         return None

@@ -16,6 +16,7 @@ from aequorea.pipelines.run.parameters import (
     load_toml,
     merge_parameters,
     parameter_fields,
+    with_located_paths,
     write_config,
 )
 from aequorea.pipelines.run.progress import terminal_progress
@@ -45,7 +46,8 @@ def analyse(
         Parameter(help="Directory of the run. [default: ./<input name>.aequorea]"),
     ] = None,
     config: Annotated[
-        Path | None, Parameter(help="TOML file with parameters; flags win over it.")
+        Path | None,
+        Parameter(help="TOML file with parameters; its paths are relative to it; flags win."),
     ] = None,
     write_config_to: Annotated[
         Path | None,
@@ -104,9 +106,10 @@ def analyse(
 
     toml = load_toml(config) if config else {}
     spoken: dict[str, Any] = {name.split("__", 1)[0]: {} for name in given if "__" in name}
-    parameters = merge_parameters(
-        model_for({**spoken, **toml}), toml=toml, flags=given, toml_name=str(config)
-    )
+    model = model_for({**spoken, **toml})
+    if config:
+        toml = with_located_paths(model, toml, config.parent)
+    parameters = merge_parameters(model, toml=toml, flags=given, toml_name=str(config))
     if write_config_to is not None:
         write_config(parameters.values, write_config_to)
         return None

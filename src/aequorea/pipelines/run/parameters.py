@@ -306,6 +306,9 @@ def merge_parameters(
     return Effective(values=values, sources=sources)
 
 
+_NO_FILE = {"", "none"}
+
+
 def with_located_paths(
     model: type[BaseModel], tree: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
@@ -338,7 +341,7 @@ def _located(tree: Mapping[str, Any], path: tuple[str, ...], folder: Path) -> di
     inner, found = tree.get(first), dict(tree)
     if rest and isinstance(inner, Mapping):
         found[first] = _located(inner, tuple(rest), folder)
-    elif not rest and isinstance(inner, str) and inner.strip().lower() not in {"", "none"}:
+    elif not rest and isinstance(inner, str | Path) and str(inner).strip().lower() not in _NO_FILE:
         found[first] = str(folder / Path(inner).expanduser())
     return found
 
@@ -392,16 +395,18 @@ def render_toml(parameters: BaseModel) -> str:
 
 
 def write_config(parameters: BaseModel, path: Path) -> None:
-    """Write :func:`render_toml` to ``path``.
+    """Write :func:`render_toml` to ``path``, with absolute paths: others are relative to the file.
 
     Raises
     ------
     OutputError
         If the file exists or cannot be written.
     """
+    model = type(parameters)
+    tree = with_located_paths(model, parameters.model_dump(), Path())
     try:
         with path.open("x", encoding="utf-8") as stream:
-            stream.write(render_toml(parameters))
+            stream.write(render_toml(model.model_validate(tree)))
     except FileExistsError:
         raise OutputError(f"{path}: exists already; give another name") from None
     except OSError as error:
