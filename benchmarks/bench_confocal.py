@@ -44,8 +44,7 @@ def scene(shape: tuple[int, int, int], n_cells: int, per_cell: float, folder: Pa
 def ours(folder: Path) -> tuple[np.ndarray, int]:
     """Nuclei, cells, puncta with subpixel positions, distances to the own nucleus."""
     from aequorea.filters import repair_hot_pixels
-    from aequorea.pipelines.confocal.anatomy import Anatomy
-    from aequorea.pipelines.confocal.compartments import geometry_of_cells
+    from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
     from aequorea.pipelines.confocal.detection import (
         chosen_threshold,
         find_all,

@@ -111,6 +111,10 @@ def to_picture(figure: Figure, alt: str, *, dpi: float = DPI) -> Picture:
         Pixels per inch, lowered until the picture is small enough to be one of many on a page.
     """
     width, height = figure.get_size_inches()
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # or every saving draws twice
     while True:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

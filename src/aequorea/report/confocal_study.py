@@ -23,6 +23,7 @@ from aequorea.report.study import (
     KEPT,
     SampleColumn,
     StudyContents,
+    counted,
     design_of,
     facts_of,
     failures,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_report"]
 
-_TABLES = ("cells", "channels", "thresholds", "elbows", "triage", "efficiency")
+_TABLES = ("cells", "channels", "thresholds", "elbows", "triage", "efficiency", "common_thresholds")
 _BEGIN = ("comparison", "distribution_")
 _DIM_SNR, _SATURATED = 4.0, 1e-3
 _MOST_PANELS = 12
@@ -345,7 +346,8 @@ def _elbows(study: StudyContents, names: Mapping[str, str], plates: Plates) -> P
         elbow_figure(_on_common_levels(curves), levels, names),
         "Puncta against the threshold.",
         "Mean over all images of how many candidates reach each threshold; dashed, the one in "
-        "force, the same for all images unless it was given for some.",
+        "force, the same for all images unless it was given for some. "
+        + ". ".join([*_common_thresholds(study, names), ""]).strip(),
         "Number of puncta against the threshold",
         dpi=DPI,
         most=200_000,
@@ -426,11 +428,42 @@ def _look_at(study: StudyContents) -> dict[str, list[str]]:
     for name in study.measured["sample"]:
         if name not in have:
             tell(str(name), "no cells")
+    for row in _far_thresholds(study):
+        tell(
+            row["sample"],
+            f"alone, its threshold of {row['role']} would be {percent(row['over_common'])} of the "
+            "common one",
+        )
     for row in records(study.run.table("triage")):
         tell(
             row["sample"], f"{row['verdict']} by hand{': ' if row['reason'] else ''}{row['reason']}"
         )
     return found
+
+
+def _far_thresholds(study: StudyContents) -> list[dict[str, Any]]:
+    table = study.run.table("common_thresholds")
+    return records(table[table["far"].astype(bool)]) if len(table) else []
+
+
+def _common_thresholds(study: StudyContents, names: Mapping[str, str]) -> Iterator[str]:
+    """Where the thresholds that all images share come from."""
+    table = study.run.table("common_thresholds")
+    for role, rows in table.groupby("role", sort=False) if len(table) else ():
+        left_out = rows[rows["left_out"] != ""]["left_out"].value_counts(sort=False)
+        n_images = len(rows) - int(left_out.sum())
+        without = ", ".join(f"{n} {why}" for why, n in left_out.items())
+        if n_images:
+            yield (
+                f"The threshold of {names.get(str(role), role)} is the median of those that "
+                f"{counted(n_images, 'image')} would have alone"
+                + (f" (left out: {without})" if without else "")
+            )
+        else:
+            yield (
+                f"No image was left to take a common threshold of {names.get(str(role), role)} "
+                f"from (left out: {without}), so every image has its own"
+            )
 
 
 def _triage(study: StudyContents) -> DataTable | None:
@@ -463,6 +496,13 @@ def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]
     if rejected:
         yield note(f"Rejected by hand, and left out of comparisons: {few(rejected)}.")
     thresholds = study.run.table("thresholds")
+    for row in _far_thresholds(study):
+        yield note(
+            f"Alone, {row['sample']} would have a threshold of {row['role']} of "
+            f"{number(float(row['own_threshold']))}, not the common "
+            f"{number(float(row['common_threshold']))}: its noise or background is unlike that of "
+            "the others."
+        )
     for role, rows in thresholds.groupby("role", sort=False) if len(thresholds) else ():
         if rows["threshold"].nunique() > 1:
             yield note(
@@ -524,6 +564,8 @@ def _methods(
     )
     text = methods_of_confocal(reduced, names) if names else MethodsText()
     say_samples(text, study)
+    for said in _common_thresholds(study, names):
+        text.say(said)
     say_comparison(text, study, quantities, what="numbers per cell")
     if len(study.run.table("distribution_comparison")):
         text.say(

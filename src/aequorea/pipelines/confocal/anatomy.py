@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
 
-from aequorea.pipelines.confocal.compartments import cell_landmarks
-from aequorea.segmentation.compartments import membrane_of
+from aequorea.measure import measure_objects
+from aequorea.segmentation.compartments import cell_of_each_nucleus, membrane_of
 from aequorea.spatial.distances import (
     CellDistances,
     boxes_of,
@@ -18,6 +19,7 @@ from aequorea.spatial.distances import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -75,3 +77,48 @@ class Anatomy:
     def with_nucleus(self) -> NDArray[np.int64]:
         """Numbers of the cells that have a nucleus."""
         return np.array(list(boxes_of(self.landmarks)), dtype=np.int64)
+
+
+def cell_landmarks(
+    nuclei: NDArray[np.integer[Any]], cells: NDArray[np.integer[Any]]
+) -> NDArray[np.integer[Any]]:
+    """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
+    owners = cell_of_each_nucleus(nuclei, cells)
+    landmarks = np.zeros_like(cells)
+    for k, box in enumerate(ndimage.find_objects(nuclei)):
+        if box is not None and owners[k] > 0:
+            inside = (nuclei[box] == k + 1) & (cells[box] == owners[k])
+            landmarks[box][inside] = owners[k]
+    return landmarks
+
+
+def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
+    """One row per cell: where it is, how large, how many nuclei."""
+    import pandas as pd
+
+    cells, nuclei, spacing = anatomy.cells, anatomy.nuclei, anatomy.spacing_um
+    owner = cell_of_each_nucleus(nuclei, cells)
+    measured = measure_objects(cells, spacing_um=spacing, stack=True)
+    voxel = float(np.prod(spacing))
+    width = int(measured.label.max(initial=0)) + 1
+    nuclear = np.zeros(width)
+    for k, box in enumerate(ndimage.find_objects(anatomy.landmarks), start=1):
+        if box is not None:
+            nuclear[k] = np.count_nonzero(anatomy.landmarks[box] == k) * voxel
+    n_nuclei = np.bincount(owner, minlength=width)[measured.label]
+    volume = measured.n_voxels * voxel
+    return pd.DataFrame(
+        {
+            "cell": measured.label,
+            **{f"{a}_um": measured.centroid_um[:, k] for k, a in enumerate("zyx")},
+            "volume_um3": volume,
+            "surface_um2": measured.surface_area_um2_3d,
+            "sphericity": measured.sphericity_3d,
+            "n_nuclei": n_nuclei,
+            "nuclear_volume_um3": nuclear[measured.label],
+            "cytosol_volume_um3": volume - nuclear[measured.label],
+            "touches_side": measured.touches_side,
+            "touches_first_or_last_plane": (measured.bounding_box[:, 0, 0] == 0)
+            | (measured.bounding_box[:, 0, 1] == cells.shape[0]),
+        }
+    )

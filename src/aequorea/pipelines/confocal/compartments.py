@@ -6,18 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from aequorea.errors import InputError
 from aequorea.io import read_labels
-from aequorea.measure import measure_objects
 from aequorea.pipelines.kept_pixels import smallest_unsigned
 from aequorea.pipelines.label_edits import change_table
-from aequorea.segmentation.compartments import (
-    cell_of_each_nucleus,
-    segment_bodies,
-    segment_nuclei,
-)
+from aequorea.segmentation.compartments import segment_bodies, segment_nuclei
 from aequorea.segmentation.edits import label_changes
 from aequorea.segmentation.recipes import three_cams_bodies
 from aequorea.segmentation.result import Segmentation
@@ -28,11 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from aequorea.pipelines.confocal.anatomy import Anatomy
     from aequorea.pipelines.confocal.fields import ConfocalField
     from aequorea.pipelines.confocal.parameters import ConfocalParameters
 
-__all__ = ["Found", "cell_landmarks", "find_cells", "find_nuclei", "geometry_of_cells"]
+__all__ = ["Found", "find_cells", "find_nuclei"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,51 +93,6 @@ def find_cells(
             keep_without_nucleus=p.keep_without_nucleus,
         )
     return _edited(found, p.edited, field.names.get("cells", "cells"))
-
-
-def cell_landmarks(
-    nuclei: NDArray[np.integer[Any]], cells: NDArray[np.integer[Any]]
-) -> NDArray[np.integer[Any]]:
-    """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
-    owners = cell_of_each_nucleus(nuclei, cells)
-    landmarks = np.zeros_like(cells)
-    for k, box in enumerate(ndimage.find_objects(nuclei)):
-        if box is not None and owners[k] > 0:
-            inside = (nuclei[box] == k + 1) & (cells[box] == owners[k])
-            landmarks[box][inside] = owners[k]
-    return landmarks
-
-
-def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
-    """One row per cell: where it is, how large, how many nuclei."""
-    import pandas as pd
-
-    cells, nuclei, spacing = anatomy.cells, anatomy.nuclei, anatomy.spacing_um
-    owner = cell_of_each_nucleus(nuclei, cells)
-    measured = measure_objects(cells, spacing_um=spacing, stack=True)
-    voxel = float(np.prod(spacing))
-    width = int(measured.label.max(initial=0)) + 1
-    nuclear = np.zeros(width)
-    for k, box in enumerate(ndimage.find_objects(anatomy.landmarks), start=1):
-        if box is not None:
-            nuclear[k] = np.count_nonzero(anatomy.landmarks[box] == k) * voxel
-    n_nuclei = np.bincount(owner, minlength=width)[measured.label]
-    volume = measured.n_voxels * voxel
-    return pd.DataFrame(
-        {
-            "cell": measured.label,
-            **{f"{a}_um": measured.centroid_um[:, k] for k, a in enumerate("zyx")},
-            "volume_um3": volume,
-            "surface_um2": measured.surface_area_um2_3d,
-            "sphericity": measured.sphericity_3d,
-            "n_nuclei": n_nuclei,
-            "nuclear_volume_um3": nuclear[measured.label],
-            "cytosol_volume_um3": volume - nuclear[measured.label],
-            "touches_side": measured.touches_side,
-            "touches_first_or_last_plane": (measured.bounding_box[:, 0, 0] == 0)
-            | (measured.bounding_box[:, 0, 1] == cells.shape[0]),
-        }
-    )
 
 
 def _one_mask(mask: NDArray[np.bool_]) -> Segmentation:

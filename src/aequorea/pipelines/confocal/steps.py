@@ -13,8 +13,8 @@ from aequorea.errors import AequoreaWarning
 from aequorea.io import read_labels, write_ome_tiff, write_ome_zarr
 from aequorea.measure.quality import stack_quality
 from aequorea.model import Image
-from aequorea.pipelines.confocal.anatomy import Anatomy
-from aequorea.pipelines.confocal.compartments import find_cells, find_nuclei, geometry_of_cells
+from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
+from aequorea.pipelines.confocal.compartments import find_cells, find_nuclei
 from aequorea.pipelines.confocal.conjunctions import conjunction_table
 from aequorea.pipelines.confocal.detection import (
     chosen_threshold,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aequorea.errors import InputError
+from aequorea.errors import FileMissingError, InputError
 from aequorea.pipelines.confocal.fields import open_confocal
 from aequorea.pipelines.confocal.parameters import (
     ConfocalParameters,
@@ -177,6 +177,8 @@ def _inputs(files: Sequence[Path], parameters: ConfocalParameters) -> dict[str, 
         for kind in ("labels", "edited"):
             path: Path | None = getattr(options, kind)
             if path is not None:
+                if not path.exists():
+                    raise FileMissingError(f"{role}.{kind}: {path} does not exist")
                 inputs[f"{kind}_{role}"] = path
     return inputs
 
