@@ -176,6 +176,28 @@ def shells_figure(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     return figure
 
 
+def depth_figure(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
+    """Mean of each channel in the cells, plane by plane, with the fit of an exponential."""
+    roles = list(dict.fromkeys(table["role"]))
+    figure, panels = _panels(len(roles))
+    for role, axes in zip(roles, panels, strict=True):
+        own, fit = table[table["role"] == role], fits[fits["role"] == role].iloc[0]
+        plain_axes(
+            axes,
+            xlabel="depth (µm)",
+            ylabel="mean in cells above background",
+            title=str(fit["channel"]),
+        )
+        axes.plot(own["z_um"], own["mean_in_cells"], "o", color=ACCENT, ms=3.5)
+        half = float(fit["half_depth_um"])
+        told = "does not fade" if np.isinf(half) else f"half is lost in {half:.3g} µm"
+        if own["fit"].notna().any():
+            axes.plot(own["z_um"], own["fit"], color=INK, lw=1.4, label=told)
+        axes.set_ylim(bottom=min(0.0, float(np.nanmin([0.0, *own["mean_in_cells"]]))))
+        add_legend(axes, loc="best")
+    return figure
+
+
 def chance_figure(table: pd.DataFrame, names: Mapping[str, str], what: str) -> Figure:
     """Observed over expected of each cell, with how far chance alone spreads it."""
     roles = list(dict.fromkeys(table["role"]))

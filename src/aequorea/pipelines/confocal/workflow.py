@@ -178,6 +178,13 @@ def _inputs(files: Sequence[Path], parameters: ConfocalParameters) -> dict[str, 
             path: Path | None = getattr(options, kind)
             if path is not None:
                 inputs[f"{kind}_{role}"] = path
+    for role in parameters.roles:
+        for kind in ("dark_image", "flat_field"):
+            path = getattr(parameters.channel_of(role), kind)
+            if path is not None:
+                inputs[f"{kind}_{role}"] = path
+    if parameters.chromatic is not None:
+        inputs["chromatic"] = parameters.chromatic
     return inputs
 
 
