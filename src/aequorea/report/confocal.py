@@ -140,10 +140,13 @@ def _of_channels(run: RunContents) -> Iterator[Check]:
     if not len(clipped):
         yield fine("saturation")
     faded = table[table["light_at_the_end"] < _FADED]
-    for name, left in zip(faded["channel"], faded["light_at_the_end"], strict=True):
+    for role, name, left in zip(
+        faded["role"], faded["channel"], faded["light_at_the_end"], strict=True
+    ):
+        missed = "Puncta are missed at depth. " if role.startswith("puncta") else ""
         yield note(
             f"{name} fades with depth: {percent(left)} of the light of the first plane is left at "
-            "the last. Puncta are missed at depth. "
+            f"the last. {missed}"
             + (
                 "Intensities were multiplied by what the fit says is lost: real differences along "
                 "z are erased with it."
@@ -438,8 +441,9 @@ def _depths(run: RunContents, plates: Plates) -> Iterator[Plate]:
     yield plates.draw(
         depth_figure(curves, fits),
         "Light against depth.",
-        "Mean intensity inside cells above the median outside them, plane by plane; the line is an "
-        "exponential fitted to planes with enough of the cells. Light lost in the sample, "
+        "Mean intensity inside cells (of the nuclear stain: inside nuclei) above the median "
+        "outside them, plane by plane; the line is an exponential fitted to planes with enough of "
+        "the cells. The first and the last planes are dimmed by blur. Light lost in the sample, "
         "bleaching, and true differences along z look the same here. "
         + (
             "Intensities of puncta and proteins were multiplied by what the line loses."

@@ -189,12 +189,13 @@ def depth_figure(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
             title=str(fit["channel"]),
         )
         axes.plot(own["z_um"], own["mean_in_cells"], "o", color=ACCENT, ms=3.5)
-        half = float(fit["half_depth_um"])
-        told = "does not fade" if np.isinf(half) else f"half is lost in {half:.3g} µm"
+        clear = np.isfinite(float(fit["half_depth_high_um"]))
+        told = f"half is lost in {fit['half_depth_um']:.3g} µm" if clear else "no clear loss"
         if own["fit"].notna().any():
             axes.plot(own["z_um"], own["fit"], color=INK, lw=1.4, label=told)
-        axes.set_ylim(bottom=min(0.0, float(np.nanmin([0.0, *own["mean_in_cells"]]))))
-        add_legend(axes, loc="best")
+        seen = own["mean_in_cells"].to_numpy(float)
+        axes.set_ylim(min(0.0, float(np.nanmin(seen))), 1.35 * max(float(np.nanmax(seen)), 1e-9))
+        add_legend(axes, loc="upper right")
     return figure
 
 

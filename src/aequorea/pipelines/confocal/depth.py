@@ -79,13 +79,19 @@ def _half(slope: float) -> float:
 
 
 def depth_tables(
-    images: Mapping[str, Any], names: Mapping[str, str], cells: NDArray[np.int32], dz_um: float
+    images: Mapping[str, Any],
+    names: Mapping[str, str],
+    labels: Mapping[str, NDArray[np.int32]],
+    dz_um: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tables ``depth`` and ``depth_fits`` of all channels; ``images`` makes each when asked."""
+    """Tables ``depth`` and ``depth_fits`` of all channels; ``images`` makes each when asked.
+
+    The stain of nuclei is measured in nuclei, all others in cells.
+    """
     curves, fits = [], []
     for role, make in images.items():
         head = {"role": role, "channel": names[role]}
-        table, fit = depth_of(make(role), cells, dz_um)
+        table, fit = depth_of(make(role), labels["nuclei" if role == "nuclei" else "cells"], dz_um)
         curves.append(table.assign(**head)[list(DEPTH_COLUMNS)])
         fits.append({**head, **fit})
     return pd.concat(curves, ignore_index=True), pd.DataFrame(fits, columns=list(FIT_COLUMNS))
@@ -94,10 +100,10 @@ def depth_tables(
 def factor_at(fits: pd.DataFrame, role: str, z_um: NDArray[np.float64]) -> NDArray[np.float64]:
     """What light at depth is multiplied by to be as in the first plane with cells; 1 without fit.
 
-    Light is never taken away: where a channel grows brighter with depth, nothing is done.
+    Nothing is done where the limits of the fit allow that light does not fade.
     """
     own = fits[fits["role"] == role].iloc[0]
     slope = float(own["slope_per_um"])
-    if not slope < 0:
+    if not np.isfinite(float(own["half_depth_high_um"])):
         return np.ones(len(z_um))
     return np.asarray(np.exp(-slope * np.maximum(z_um - float(own["first_um"]), 0.0)))

@@ -124,7 +124,7 @@ class ConfocalSteps:
                 version=1,
                 function=self.depth,
                 inputs=of(*p.roles),
-                needs=("cells",),
+                needs=("nuclei", "cells"),
                 parameters={**geometry, **self._chosen(), "light": self._light(*p.roles)},
                 outputs=table_outputs("depth", "depth_fits"),
             ),
@@ -327,8 +327,9 @@ class ConfocalSteps:
             r: self._evenly if r in self.parameters.puncta_roles else self.field.lit_evenly
             for r in self.field.images
         }
-        cells, names = self._labels(context, "cells"), self.field.names
-        curves, fits = depth_tables(fields, names, cells, self.field.spacing_um[0])
+        labels = {r: self._labels(context, r) for r in ("nuclei", "cells")}
+        dz_um = self.field.spacing_um[0]
+        curves, fits = depth_tables(fields, self.field.names, labels, dz_um)
         write_tables(context, depth=curves, depth_fits=fits)
 
     def nuclei(self, context: StepContext) -> None:
