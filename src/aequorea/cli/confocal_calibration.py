@@ -85,6 +85,8 @@ def chromatic(
 
     if not files:
         raise InputError("no beads given; expected: aequorea confocal chromatic FILE … --out OUT")
+    if out.suffix != ".json":
+        raise InputError(f"--out: expected a name that ends in .json, got {out.name!r}")
     found = measure_shifts(
         files,
         reference=reference,

@@ -69,7 +69,7 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
     for role in (r for r in names if r.startswith("protein")):
         above = (
             "the median outside all cells"
-            if p(f"{role}.background") == "none"
+            if p(f"{role}.background") in {None, "none"}
             else "its background"
         )
         text.say(

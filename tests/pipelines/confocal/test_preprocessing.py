@@ -257,6 +257,21 @@ def test_images_move_by_whole_voxels():
     assert moved_by_voxels(image, (-1, 1)).tolist()[0] == [4, 4, 5, 6]
 
 
+def test_files_of_a_study_are_found_from_its_folder(tmp_path):
+    from aequorea.pipelines.confocal.study import with_channels
+    from aequorea.pipelines.study.definition import load_study
+
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "samples.csv").write_text("file,animal\na.tif,m1\n", encoding="utf-8")
+    text = 'sheet = "samples.csv"\n[channels]\nprotein = "P"\n[params]\nchromatic = "s.json"\n'
+    text += '[params.protein]\ndark = 0\nflat_field = "flat.tif"\n'
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    params = with_channels(load_study(tmp_path / "study.toml")).params
+    assert params["chromatic"] == str(tmp_path / "s.json")
+    assert params["protein"]["flat_field"] == str(tmp_path / "flat.tif")
+    assert params["protein"]["dark"] == 0
+
+
 def test_flat_field_from_files(tmp_path, capsys):
     rng, field = np.random.default_rng(0), np.linspace(0.7, 1.3, 48)[None, :] * np.ones((48, 1))
     files = []
