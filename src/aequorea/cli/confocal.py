@@ -34,6 +34,9 @@ confocal = App(
     help_format="plaintext",
 )
 
+confocal.command("aequorea.cli.confocal_calibration:flatfield", name="flatfield")
+confocal.command("aequorea.cli.confocal_calibration:chromatic", name="chromatic")
+
 
 @confocal.default
 @with_options(_MODEL, Execution)

@@ -13,6 +13,7 @@ from aequorea.report.checks import Check, bad, fine, note, percent
 from aequorea.report.confocal_figures import (
     cdf_figure,
     chance_figure,
+    depth_figure,
     elbow_figure,
     shells_figure,
     views_figure,
@@ -38,6 +39,12 @@ _GRAPH_BYTES = 260_000
 _DIM_SNR, _SATURATED, _FADED, _MOVED_UM = 4.0, 1e-3, 0.5, 1.0
 _FOUND = 0.8
 _MOST_CELLS = 40
+_QUALITY = (
+    "As recorded, before any correction. Signal: what half a percent of the voxels exceed, above "
+    "the background. Saturated: share of voxels at the largest value. Sharpest plane: where fine "
+    "detail is strongest, from 0. Largest step: movement within the plane from one plane to the "
+    "next (drift)"
+)
 _DISTANCE = "median distance to the nucleus"
 
 
@@ -83,6 +90,7 @@ def report_html(run_dir: Path) -> str:
         distances=list(_distances(run, names, plates)),
         nulls=_null(run),
         elbows=list(_elbows(run, names, plates)),
+        depths=list(_depths(run, plates)),
         edits=list(hand_edits(run, names)),
         tables=list(_tables(run, names)),
         methods=methods_of_confocal(run, names),
@@ -132,17 +140,29 @@ def _of_channels(run: RunContents) -> Iterator[Check]:
     if not len(clipped):
         yield fine("saturation")
     faded = table[table["light_at_the_end"] < _FADED]
-    for name, left in zip(faded["channel"], faded["light_at_the_end"], strict=True):
+    for role, name, left in zip(
+        faded["role"], faded["channel"], faded["light_at_the_end"], strict=True
+    ):
+        missed = "Puncta are missed at depth. " if role.startswith("puncta") else ""
         yield note(
             f"{name} fades with depth: {percent(left)} of the light of the first plane is left at "
-            "the last. Puncta are missed at depth; nothing was corrected, as real differences "
-            "along z look the same."
+            f"the last. {missed}"
+            + (
+                "Intensities were multiplied by what the fit says is lost: real differences along "
+                "z are erased with it."
+                if run.parameter("attenuation_correction")
+                else "Nothing was corrected, as real differences along z look the same."
+            )
         )
     if not len(faded) and table["light_at_the_end"].notna().any():
         yield fine("fading with depth")
     moved = table[table["largest_step_um"] > _MOVED_UM]
     for name, step in zip(moved["channel"], moved["largest_step_um"], strict=True):
         yield note(f"{name} jumps by {number(step)} µm between two planes: did the sample move?")
+    if not len(moved) and table["largest_step_um"].notna().any():
+        yield fine("movement between planes")
+    if len(table) > 1:
+        yield _of_registration(run)
     hot = table[table["n_hot_pixels"] > 0]
     if len(hot):
         told = ", ".join(
@@ -150,6 +170,16 @@ def _of_channels(run: RunContents) -> Iterator[Check]:
             for c, n in zip(hot["channel"], hot["n_hot_pixels"], strict=True)
         )
         yield note(f"Hot pixels were replaced: {told}.")
+
+
+def _of_registration(run: RunContents) -> Check:
+    if not len(run.table("chromatic")):
+        return note(
+            "Registration between channels was not checked: without beads nothing is known of "
+            "chromatic shift, and nothing was corrected. Distances between channels of less than "
+            "about 0.3 µm are not to be trusted (aequorea confocal chromatic)."
+        )
+    return fine("registration between channels (measured on beads)")
 
 
 def _of_cells(run: RunContents) -> Iterator[Check]:
@@ -403,6 +433,29 @@ def _elbows(run: RunContents, names: Mapping[str, str], plates: Plates) -> Itera
     )
 
 
+def _depths(run: RunContents, plates: Plates) -> Iterator[Plate]:
+    curves, fits = run.table("depth"), run.table("depth_fits")
+    if not len(curves) or not curves["mean_in_cells"].notna().any():
+        return
+    corrected = bool(run.parameter("attenuation_correction"))
+    yield plates.draw(
+        depth_figure(curves, fits),
+        "Light against depth.",
+        "Mean intensity inside cells (of the nuclear stain: inside nuclei) above the median "
+        "outside them, plane by plane; the line is an exponential fitted to planes with enough of "
+        "the cells. The first and the last planes are dimmed by blur. Light lost in the sample, "
+        "bleaching, and true differences along z look the same here. "
+        + (
+            "Intensities of puncta and proteins were multiplied by what the line loses."
+            if corrected
+            else "Nothing was corrected."
+        ),
+        "Mean intensity in cells against depth",
+        dpi=DPI,
+        most=_GRAPH_BYTES,
+    )
+
+
 def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, DataTable]]:
     channels = {
         "channel": "channel",
@@ -412,14 +465,46 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
         "signal": "signal",
         "snr": "signal over noise",
         "saturated_fraction": "saturated",
+        "sharpest_plane": "sharpest plane",
         "light_at_the_end": "light left at the last plane",
         "largest_step_um": "largest step (µm)",
         "n_hot_pixels": "hot pixels",
     }
     yield (
         "Quality of the channels",
-        named(run.table("channels"), channels, file="tables/channels.csv"),
+        named(
+            run.table("channels"),
+            channels,
+            file="tables/channels.csv",
+            explained=[
+                _QUALITY,
+            ],
+        ),
     )
+    if len(run.table("depth_fits")):
+        columns = {
+            "channel": "channel",
+            "half_depth_um": "half is lost in (µm)",
+            "half_depth_low_um": "95 % from",
+            "half_depth_high_um": "up to",
+            "n_planes": "planes",
+            "reason": "note",
+        }
+        fits = named(run.table("depth_fits"), columns, file="tables/depth_fits.csv")
+        yield "Light against depth", fits
+    if len(run.table("chromatic")):
+        columns = {
+            "channel": "channel",
+            **{f"shift_{a}_nm": f"shift {a} (nm)" for a in "zyx"},
+            **{f"error_{a}_nm": f"error {a}" for a in "zyx"},
+            "n_beads": "beads",
+            "moved": "moved",
+        }
+        explained = ("Shifts against the channel of the nuclei in the middle of the stack.",)
+        table = named(
+            run.table("chromatic"), columns, file="tables/chromatic.csv", explained=explained
+        )
+        yield "Chromatic shifts, from beads", table
     if len(run.table("thresholds")):
         columns = {
             "channel": "channel",

@@ -176,6 +176,29 @@ def shells_figure(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     return figure
 
 
+def depth_figure(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
+    """Mean of each channel in the cells, plane by plane, with the fit of an exponential."""
+    roles = list(dict.fromkeys(table["role"]))
+    figure, panels = _panels(len(roles))
+    for role, axes in zip(roles, panels, strict=True):
+        own, fit = table[table["role"] == role], fits[fits["role"] == role].iloc[0]
+        plain_axes(
+            axes,
+            xlabel="depth (µm)",
+            ylabel="mean in cells above background",
+            title=str(fit["channel"]),
+        )
+        axes.plot(own["z_um"], own["mean_in_cells"], "o", color=ACCENT, ms=3.5)
+        clear = np.isfinite(float(fit["half_depth_high_um"]))
+        told = f"half is lost in {fit['half_depth_um']:.3g} µm" if clear else "no clear loss"
+        if own["fit"].notna().any():
+            axes.plot(own["z_um"], own["fit"], color=INK, lw=1.4, label=told)
+        seen = own["mean_in_cells"].to_numpy(float)
+        axes.set_ylim(min(0.0, float(np.nanmin(seen))), 1.35 * max(float(np.nanmax(seen)), 1e-9))
+        add_legend(axes, loc="upper right")
+    return figure
+
+
 def chance_figure(table: pd.DataFrame, names: Mapping[str, str], what: str) -> Figure:
     """Observed over expected of each cell, with how far chance alone spreads it."""
     roles = list(dict.fromkeys(table["role"]))

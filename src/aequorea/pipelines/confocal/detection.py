@@ -21,12 +21,13 @@ from aequorea.puncta.noise import NoiseCurve
 from aequorea.puncta.threshold import common_threshold, noise_maxima
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from aequorea.pipelines.confocal.anatomy import Anatomy
+    from aequorea.pipelines.confocal.preprocessing import Light
     from aequorea.puncta.parameters import PunctaParameters
     from aequorea.puncta.threshold import CommonThreshold
 
@@ -187,8 +188,15 @@ def found_puncta(
     *,
     foci_radius_um: float = 0.35,
     foci_puncta: int = 4,
+    light: Light | None = None,
+    displacement: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    depth_factor: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> pd.DataFrame:
     """Puncta of one kind: chosen, fitted, and put into their cells.
+
+    They are chosen and fitted in counts, where noise is that of photons; grey levels are then
+    divided by the relative illumination (``light``) and multiplied by ``depth_factor`` of depth
+    in µm; positions are moved by ``displacement``.
 
     Returns
     -------
@@ -213,16 +221,23 @@ def found_puncta(
     )
     spacing = np.array(anatomy.spacing_um)
     errors = fits.position_error_px * spacing
+    position_um = fits.position_px * spacing
+    lit = np.ones(len(position_um)) if light is None else light.at(fits.position_px, image.shape)
+    if depth_factor is not None:
+        lit = lit / depth_factor(position_um[:, 0])
+    if displacement is not None:
+        position_um = position_um - displacement(position_um)
     return located(
-        fits.position_px * spacing,
+        position_um,
         anatomy,
         {
             "height": chosen.height,
             "snr": chosen.snr,
-            "peak": chosen.peak,
-            "intensity": fits.intensity,
-            "intensity_error": fits.intensity_error,
-            "background": fits.background,
+            "peak": chosen.peak / lit,
+            "intensity": fits.intensity / lit,
+            "intensity_error": fits.intensity_error / lit,
+            "background": fits.background / lit,
+            "illumination": lit,
             **{f"error_{a}_um": errors[:, k] for k, a in enumerate(_PLACE)},
             "fitted": fits.converged,
             "fit_reason": np.asarray(fits.reason, dtype=object),

@@ -143,15 +143,21 @@ def _n_foci(focus: pd.Series[int]) -> int:
 
 
 def protein_columns(
-    image: NDArray[Any], anatomy: Anatomy, labels: NDArray[np.int64], *, near_um: float
+    image: NDArray[Any],
+    anatomy: Anatomy,
+    labels: NDArray[np.int64],
+    *,
+    near_um: float,
+    background: float | None = None,
 ) -> tuple[dict[str, FloatArray], float]:
     """Columns of one continuous stain, one value per cell, and the background taken off.
 
-    Background is the median outside all cells; NaN, and all columns with it, where cells fill the
-    image.
+    Background is the median outside all cells if not given; NaN, and all columns with it, where
+    cells fill the image.
     """
-    outside = anatomy.cells == 0
-    background = float(np.median(image[outside])) if outside.any() else np.nan
+    if background is None:
+        outside = anatomy.cells == 0
+        background = float(np.median(image[outside])) if outside.any() else np.nan
     names = ("mean_cytosol", "mean_nucleus", "nucleus_over_cytosol", "index_near_nucleus")
     if not np.isfinite(background) or not len(labels):
         empty = np.full(len(labels), np.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from aequorea.model import Image
 from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
 from aequorea.pipelines.confocal.compartments import find_cells, find_nuclei
 from aequorea.pipelines.confocal.conjunctions import conjunction_table
+from aequorea.pipelines.confocal.depth import depth_tables, factor_at
 from aequorea.pipelines.confocal.detection import (
     chosen_threshold,
     find_all,
@@ -66,6 +68,10 @@ _DETECTION = {
 }
 
 
+_FILES = {"labels", "edited", "dark_image", "flat_field"}  # what they hold is an input
+_COUNTS = {"dark", *_DETECTION}
+
+
 class ConfocalSteps:
     """The steps of one run, in the order of a methods section."""
 
@@ -83,6 +89,15 @@ class ConfocalSteps:
         """The plan."""
         p = self.parameters
         images = tuple(i for i in inputs if i.startswith("image"))
+
+        def of(*roles: str, counts: bool = False) -> tuple[str, ...]:
+            """Inputs that these channels are made of."""
+            kinds = ("dark_image",) if counts else ("dark_image", "flat_field")
+            wanted = {f"{kind}_{role}" for kind in kinds for role in roles}
+            return (*images, *(i for i in inputs if i in wanted))
+
+        placed = tuple(i for i in inputs if i == "chromatic")
+        faded = ("depth",) if p.attenuation_correction else ()
         geometry = {
             "scene": p.scene,
             "axes": p.axes,
@@ -97,49 +112,66 @@ class ConfocalSteps:
                 name="channels",
                 version=2,
                 function=self.channels,
-                inputs=images,
+                inputs=(*images, *placed),
                 parameters={**geometry, **self._chosen(), "export": p.export_channels},
-                outputs=(*table_outputs("channels"), *self._exports()),
+                outputs=(
+                    *table_outputs("channels"),
+                    *(table_outputs("chromatic") if placed else ()),
+                    *self._exports(),
+                ),
             ),
             *self._finding(inputs, images, geometry),
+            Step(
+                name="depth",
+                version=1,
+                function=self.depth,
+                inputs=of(*p.roles),
+                needs=("nuclei", "cells"),
+                parameters={**geometry, **self._chosen(), "light": self._light(*p.roles)},
+                outputs=table_outputs("depth", "depth_fits"),
+            ),
             Step(
                 name="candidates",
                 version=2,
                 function=self.candidates,
-                inputs=images,
+                inputs=of(*p.puncta_roles, counts=True),
                 parameters={
                     **geometry,
                     **self._chosen(*p.puncta_roles),
                     "options": {
-                        r: k.model_dump(mode="json", include=_DETECTION) for r, k in kinds.items()
+                        r: k.model_dump(mode="json", include=_COUNTS) for r, k in kinds.items()
                     },
                 },
                 outputs=("candidates",),
             ),
             Step(
                 name="puncta",
-                version=2,
+                version=3,
                 function=self.puncta,
-                inputs=images,
-                needs=("nuclei", "cells", "candidates"),
+                inputs=(*of(*p.puncta_roles), *placed),
+                needs=("nuclei", "cells", "candidates", *faded),
                 parameters={
                     **geometry,
                     **self._chosen(*p.puncta_roles),
-                    "options": {r: k.model_dump(mode="json") for r, k in kinds.items()},
+                    "options": {
+                        r: k.model_dump(mode="json", exclude=_FILES) for r, k in kinds.items()
+                    },
                     "thresholds": dict(self.thresholds),
                     "foci": p.foci,
                 },
                 outputs=table_outputs("puncta", "thresholds", "elbows"),
             ),
-            *self._of_puncta(images, geometry),
+            *self._of_puncta((*of(*p.puncta_roles), *placed), geometry),
             Step(
                 name="measures",
-                version=2,
+                version=3,
                 function=self.measures,
-                inputs=images,
-                needs=("nuclei", "cells", "puncta"),
+                inputs=(*of(*p.protein_roles), *placed),
+                needs=("nuclei", "cells", "puncta", *faded),
                 parameters={
                     **geometry,
+                    "light": self._light(*p.protein_roles),
+                    "backgrounds": {r: self.field.backgrounds.get(r) for r in p.protein_roles},
                     **self._chosen(*p.puncta_roles, *p.protein_roles),
                     "distances": p.distances,
                 },
@@ -187,7 +219,12 @@ class ConfocalSteps:
                     function=self.efficiency,
                     inputs=images,
                     needs=("cells", "candidates", "puncta"),
-                    parameters={**geometry, "detection": p.detection, "seed": p.seed},
+                    parameters={
+                        **geometry,
+                        "light": self._light(*p.puncta_roles),
+                        "detection": p.detection,
+                        "seed": p.seed,
+                    },
                     outputs=table_outputs("efficiency"),
                 )
             )
@@ -215,7 +252,8 @@ class ConfocalSteps:
     ) -> list[Step]:
         steps = []
         for role, needs in (("nuclei", ()), ("cells", ("nuclei",))):
-            own = tuple(i for i in inputs if i in {f"labels_{role}", f"edited_{role}"})
+            made_of = {f"{kind}_{role}" for kind in _FILES}
+            own = tuple(i for i in inputs if i in made_of or (i, role) == ("chromatic", "cells"))
             options = getattr(self.parameters, role)
             changes = () if options.edited is None else table_outputs(f"label_changes_{role}")
             steps.append(
@@ -229,7 +267,7 @@ class ConfocalSteps:
                         **geometry,
                         **self._chosen("nuclei", role),
                         "recipe": self.parameters.recipe,
-                        "options": options.model_dump(mode="json", exclude={"labels", "edited"}),
+                        "options": options.model_dump(mode="json", exclude=_FILES),
                     },
                     outputs=(
                         f"labels/{role}.ome.tif",
@@ -244,6 +282,9 @@ class ConfocalSteps:
         wanted = roles or self.parameters.roles
         return {"channels": {r: self.parameters.channel_of(r).channel for r in wanted}}
 
+    def _light(self, *roles: str) -> dict[str, Any]:
+        return {role: self.parameters.channel_of(role).dark for role in roles}
+
     def _exports(self) -> tuple[str, ...]:
         if not self.parameters.export_channels:
             return ()
@@ -257,7 +298,7 @@ class ConfocalSteps:
         for role in context.track(list(self.field.images)):
             raw = self.field.raw(role)
             is_spots = role in self.parameters.puncta_roles
-            pixels = self._spots(role) if is_spots else self.field.pixels(role)
+            pixels = self._as_seen(role) if is_spots else self.field.recorded(role)
             found = stack_quality(pixels, spacing_um=self.field.spacing_um)
             rows.append(
                 {
@@ -279,6 +320,19 @@ class ConfocalSteps:
                 target = context.target(f"results/channels/{name}.ome.tif")
                 write_ome_tiff(self._image(raw, self.field.names[role]), target)
         write_tables(context, channels=pd.DataFrame(rows))
+        if self.field.registered is not None:
+            write_tables(context, chromatic=self._shifts())
+
+    def depth(self, context: StepContext) -> None:
+        """Light in cells, plane by plane."""
+        fields = {
+            r: self._evenly if r in self.parameters.puncta_roles else self.field.lit_evenly
+            for r in self.field.images
+        }
+        labels = {r: self._labels(context, r) for r in ("nuclei", "cells")}
+        dz_um = self.field.spacing_um[0]
+        curves, fits = depth_tables(fields, self.field.names, labels, dz_um)
+        write_tables(context, depth=curves, depth_fits=fits)
 
     def nuclei(self, context: StepContext) -> None:
         """Nuclei in 3D."""
@@ -316,6 +370,9 @@ class ConfocalSteps:
                 anatomy,
                 foci_radius_um=self.parameters.foci.foci_radius_um,
                 foci_puncta=self.parameters.foci.foci_puncta,
+                light=self.field.light(role),
+                displacement=partial(self.field.displacement_um, role),
+                depth_factor=self._depth_factor(context, role),
             )
             tables.append(_headed(found, head))
             notes = () if chosen.curve is None else chosen.curve.notes
@@ -358,21 +415,35 @@ class ConfocalSteps:
             cells = cells.assign(**{f"{role}_{name}": values for name, values in found.items()})
         for role in p.protein_roles:
             image = self.field.pixels(role)
-            found, background = protein_columns(image, anatomy, labels, near_um=p.distances.near_um)
+            factor = self._depth_factor(context, role)
+            how = self.field.backgrounds.get(role)
+            taken = None if how is None else 0.0
+            if factor is not None:
+                if taken is None and (anatomy.cells == 0).any():
+                    taken = 0.0
+                    image = image - np.float32(np.median(image[anatomy.cells == 0]))
+                planes = np.arange(len(image)) * self.field.spacing_um[0]
+                image = image * factor(planes).astype(np.float32)[:, None, None]
+            found, background = protein_columns(
+                image, anatomy, labels, near_um=p.distances.near_um, background=taken
+            )
             cells = cells.assign(**{f"{role}_{name}": values for name, values in found.items()})
             reason = ""
             if np.isfinite(background):
                 proteins[role] = (image, background)
             else:
                 reason = "cells fill the image, so there is no background to take off"
-            backgrounds.append({"role": role, "background": background, "reason": reason})
+            source = "median outside cells" if how is None else how[0]
+            backgrounds.append(
+                {"role": role, "background": background, "source": source, "reason": reason}
+            )
         cells["reason"] = np.where(cells["n_nuclei"] == 0, "the cell has no nucleus", "")
         write_tables(
             context,
             cells=cells,
             shells=shell_table(anatomy, kinds, proteins, p.distances.n_shells),
             distributions=distribution_table(anatomy, kinds, proteins),
-            proteins=_joined(backgrounds, ["role", "background", "reason"]),
+            proteins=_joined(backgrounds, ["role", "background", "source", "reason"]),
         )
 
     def chance(self, context: StepContext) -> None:
@@ -397,7 +468,7 @@ class ConfocalSteps:
         for number, role in enumerate(context.track(list(p.puncta_roles))):
             found = efficiency_table(
                 self._spots(role),
-                kinds[role],
+                self._as_found(kinds[role], role),
                 read_facts(folder, role),
                 float(thresholds[role]),
                 cells,
@@ -430,10 +501,55 @@ class ConfocalSteps:
         names = [self.field.names[r] for r in roles]
         write_ome_zarr(stacked_image(images, names), context.target("images.zarr"), labels=labels)
 
-    def _spots(self, role: str) -> NDArray[Any]:
-        """A channel of puncta as it is analysed."""
+    def _as_seen(self, role: str) -> NDArray[Any]:
+        """A channel of puncta as recorded, but for hot pixels."""
         raw, options = self.field.raw(role), self.parameters.puncta_of(role)
         return repaired(raw, options, self.field.spacing_um) if self.field.repairs else raw
+
+    def _spots(self, role: str) -> NDArray[Any]:
+        """A channel of puncta as they are looked for: counts above the dark level."""
+        return self.field.light(role).counts(self._as_seen(role))
+
+    def _evenly(self, role: str) -> NDArray[Any]:
+        """A channel of puncta under even light."""
+        return self.field.light(role).corrected(self._as_seen(role))
+
+    def _as_found(self, puncta: pd.DataFrame, role: str) -> pd.DataFrame:
+        """Puncta with the place and brightness that they have in their own channel."""
+        axes = ["z_um", "y_um", "x_um"]
+        position = puncta[axes].to_numpy(float)
+        own = puncta.assign(peak=puncta["peak"] * puncta["illumination"])
+        own[axes] = position + self.field.displacement_um(role, position)
+        return own
+
+    def _depth_factor(self, context: StepContext, role: str) -> Any:
+        """What light at a depth is multiplied by; None where nothing is to be done."""
+        if not self.parameters.attenuation_correction:
+            return None
+        return partial(factor_at, kept_table(context, "depth_fits"), role)
+
+    def _shifts(self) -> pd.DataFrame:
+        """What was done about the shift of each channel."""
+        field, rows = self.field, []
+        if field.registered is None:
+            return pd.DataFrame()
+        middle = (np.array(field.shape) - 1) / 2 * field.spacing_um
+        for role, channel in field.channels.items():
+            shift = field.displacement_um(role, middle[None])[0]
+            error = field.registered.error_um(channel)
+            beads = field.registered.shifts.channels.get(channel)
+            puncta, kept = role in self.parameters.puncta_roles, role == "nuclei"
+            rows.append(
+                {
+                    "role": role,
+                    "channel": field.names[role],
+                    **{f"shift_{a}_nm": 1000 * s for a, s in zip("zyx", shift, strict=True)},
+                    **{f"error_{a}_nm": 1000 * s for a, s in zip("zyx", error, strict=True)},
+                    "n_beads": 0 if beads is None else beads.n_beads,
+                    "moved": "reference" if kept else "positions" if puncta else "whole voxels",
+                }
+            )
+        return pd.DataFrame(rows)
 
     def _puncta_by_kind(self, context: StepContext) -> dict[str, pd.DataFrame]:
         table = kept_table(context, "puncta")

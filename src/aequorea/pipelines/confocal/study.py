@@ -178,7 +178,26 @@ def with_channels(study: Study) -> Study:
                 f"{study.name}: {role} has a channel under [channels] and under [params]; give one"
             )
         params[role] = {"channel": str(channel), **group}
-    return replace(study, params=params)
+    return replace(study, params=_beside_the_study(params, study))
+
+
+def _beside_the_study(params: dict[str, Any], study: Study) -> dict[str, Any]:
+    """Files of corrections under [params] are found from the folder of the study."""
+    if "study" not in study.sources:
+        return params
+    folder = study.sources["study"].parent
+    found: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            found[name] = {k: _found(folder, k, v) for k, v in value.items()}
+        else:
+            found[name] = _found(folder, name, value)
+    return found
+
+
+def _found(folder: Path, name: str, value: Any) -> Any:
+    is_file = name in {"dark_image", "flat_field", "chromatic"} and isinstance(value, str)
+    return str(folder / value) if is_file else value
 
 
 def _analyse_sample(

@@ -180,6 +180,13 @@ def _inputs(files: Sequence[Path], parameters: ConfocalParameters) -> dict[str, 
                 if not path.exists():
                     raise FileMissingError(f"{role}.{kind}: {path} does not exist")
                 inputs[f"{kind}_{role}"] = path
+    for role in parameters.roles:
+        for kind in ("dark_image", "flat_field"):
+            path = getattr(parameters.channel_of(role), kind)
+            if path is not None:
+                inputs[f"{kind}_{role}"] = path
+    if parameters.chromatic is not None:
+        inputs["chromatic"] = parameters.chromatic
     return inputs
 
 
