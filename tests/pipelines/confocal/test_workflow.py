@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
@@ -10,8 +11,7 @@ from aequorea.errors import CalibrationError, ChannelError, InputError
 from aequorea.io import read_labels, write_ome_tiff
 from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
-from aequorea.pipelines.confocal.anatomy import Anatomy
-from aequorea.pipelines.confocal.compartments import geometry_of_cells
+from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
 from aequorea.pipelines.confocal.measures import protein_columns
 from aequorea.pipelines.confocal.puncta import located
 from aequorea.pipelines.run import verify
@@ -315,3 +315,22 @@ def test_a_protein_has_the_mean_over_cytosol_and_nucleus(stack):
     assert np.array_equal(found["mean_cytosol"], expected)
     expected = ndimage.mean(image, anatomy.landmarks, labels) - background
     assert np.array_equal(found["mean_nucleus"], expected)
+
+
+def test_a_channel_may_be_renamed_and_spots_be_wider_in_a_rerun(stack_file, channels, tmp_path):
+    bare = {**channels, "nuclei": {"channel": "nuclei"}, "detection": {"efficiency": False}}
+    del bare["protein"]
+    first = analyse(stack_file, parameters=bare, out=tmp_path / "run")
+    assert "Ryr2" in set(first.table("channels")["channel"])
+    renamed = {**bare, "puncta": {"channel": "Ryr2", "name": "mRNA", "spot_sigma_z_um": 0.1}}
+    again = analyse(stack_file, parameters=renamed, out=tmp_path / "run")
+    fresh = analyse(stack_file, parameters=renamed, out=tmp_path / "fresh")
+    assert "mRNA" in set(again.table("channels")["channel"])
+    pd.testing.assert_frame_equal(again.table("channels"), fresh.table("channels"))
+
+
+def test_a_threshold_within_the_noise_is_refused(stack_file, channels, tmp_path):
+    low = {**channels, "puncta": {"channel": "Ryr2", "threshold": 2.0}}
+    with pytest.raises(InputError, match="SD of the noise at least"):
+        analyse(stack_file, parameters=low, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

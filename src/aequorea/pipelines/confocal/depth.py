@@ -25,7 +25,7 @@ _SHARE = 0.1  # planes with fewer voxels of cells than this of the fullest one t
 
 
 def depth_of(
-    image: NDArray[Any], cells: NDArray[np.int32], dz_um: float
+    image: NDArray[Any], cells: NDArray[np.integer[Any]], dz_um: float
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Mean in cells above what is outside them, plane by plane, with a fit of an exponential.
 
@@ -81,7 +81,7 @@ def _half(slope: float) -> float:
 def depth_tables(
     images: Mapping[str, Any],
     names: Mapping[str, str],
-    labels: Mapping[str, NDArray[np.int32]],
+    labels: Mapping[str, NDArray[np.integer[Any]]],
     dz_um: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables ``depth`` and ``depth_fits`` of all channels; ``images`` makes each when asked.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aequorea.pipelines.confocal.parameters import LEAST_THRESHOLD
 from aequorea.pipelines.confocal.puncta import located
 from aequorea.puncta.detection import (
     Candidates,
@@ -46,8 +47,6 @@ __all__ = [
 
 _PLACE = ("z", "y", "x")
 _SEEN = ("response", "height", "peak", "background", "noise_sd", "snr")
-# Lower candidates are noise in any image; of them only the height is kept, to measure the noise by.
-_KEPT_HEIGHT = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +115,7 @@ def write_candidates(candidates: Candidates, folder: Path, role: str) -> None:
     """Keep candidates of one kind: those that might be puncta, and all heights."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{role}_heights.npy", np.sort(candidates.height))
-    kept = candidates[candidates.height >= _KEPT_HEIGHT]
+    kept = candidates[candidates.height >= LEAST_THRESHOLD]
     places = kept.coordinates_px.astype(np.int32)
     table = pd.DataFrame({axis: places[:, k] for k, axis in enumerate(_PLACE)})
     for name in _SEEN:
@@ -175,7 +174,9 @@ def chosen_threshold(
         return ChosenThreshold(value=options.threshold, source="given", curve=curve)
     if common is not None:
         return ChosenThreshold(value=common, source="all images", curve=curve)
-    return ChosenThreshold(value=curve.value, source="this image", curve=curve)
+    return ChosenThreshold(
+        value=max(curve.value, LEAST_THRESHOLD), source="this image", curve=curve
+    )
 
 
 def found_puncta(
@@ -207,7 +208,7 @@ def found_puncta(
     """
     chosen = select(
         _as_candidates(candidates, facts),
-        max(threshold, _KEPT_HEIGHT),
+        threshold,
         min_snr=options.min_snr,
         min_distance_px=options.min_distance_px(anatomy.spacing_um),
     )

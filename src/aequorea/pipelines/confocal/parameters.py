@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+LEAST_THRESHOLD = 2.5
+"""Maxima that answer the blob filter with fewer SD of the noise are not kept as candidates."""
+
+
 class _RoleParameters(Parameters):
     """A channel with a role."""
 
@@ -152,6 +156,15 @@ class CellBodyParameters(_ObjectParameters):
 
 class PunctaChannelParameters(_RoleParameters, PunctaParameters):
     """Puncta: a channel of spots below the resolution, such as single molecules of an mRNA."""
+
+    @field_validator("threshold")
+    @classmethod
+    def _above_the_noise(cls, value: float | None) -> float | None:
+        if value is not None and value < LEAST_THRESHOLD:
+            raise ValueError(
+                f"{LEAST_THRESHOLD} SD of the noise at least: below, noise alone makes maxima"
+            )
+        return value
 
 
 class ProteinChannelParameters(_LevelParameters):

@@ -59,10 +59,10 @@ if TYPE_CHECKING:
     )
 
 
+_SPOT_WIDTH = {"spot_sigma_yx_um", "spot_sigma_z_um"}
 _DETECTION = {
     "method",
-    "spot_sigma_yx_um",
-    "spot_sigma_z_um",
+    *_SPOT_WIDTH,
     "background_inner_sigma",
     "background_outer_sigma",
 }
@@ -110,10 +110,18 @@ class ConfocalSteps:
         plan = [
             Step(
                 name="channels",
-                version=2,
+                version=3,
                 function=self.channels,
                 inputs=(*images, *placed),
-                parameters={**geometry, **self._chosen(), "export": p.export_channels},
+                parameters={
+                    **geometry,
+                    **self._chosen(),
+                    "names": names,
+                    "spots": {
+                        r: k.model_dump(mode="json", include=_SPOT_WIDTH) for r, k in kinds.items()
+                    },
+                    "export": p.export_channels,
+                },
                 outputs=(
                     *table_outputs("channels"),
                     *(table_outputs("chromatic") if placed else ()),
