@@ -88,7 +88,7 @@ def main():
             bits = 8 * len(stored) / block.size
             megabytes = block.nbytes / 1e6
             encode = megabytes / best(
-                lambda c=cells, e=lossless: encode_block(block, c, lossless=e)
+                lambda b=block, c=cells, e=lossless: encode_block(b, c, lossless=e)
             )
             decode = megabytes / best(lambda s=stored, c=cells: decode_block(s, c))
             bias = (back.astype(float) - block).mean() / gain
