@@ -15,6 +15,7 @@ from aequorea.report.confocal_figures import (
     chance_figure,
     depth_figure,
     elbow_figure,
+    point_curves_figure,
     shells_figure,
     views_figure,
 )
@@ -45,7 +46,7 @@ _QUALITY = (
     "detail is strongest, from 0. Largest step: movement within the plane from one plane to the "
     "next (drift)"
 )
-_DISTANCE = "median distance to the nucleus"
+_DISTANCE, _RANDOM = "median distance to the nucleus", "random puncta"
 
 
 def write_report(run_dir: Path) -> Path:
@@ -88,7 +89,8 @@ def report_html(run_dir: Path) -> str:
         per_cell=_per_cell(run, names),
         views=list(_views(run, image, names, plates)),
         distances=list(_distances(run, names, plates)),
-        nulls=_null(run),
+        nulls=_nulls(run),
+        patterns=list(_patterns(run, names, plates)),
         elbows=list(_elbows(run, names, plates)),
         depths=list(_depths(run, plates)),
         edits=list(hand_edits(run, names)),
@@ -391,7 +393,9 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
             most=_GRAPH_BYTES,
         )
     chance = run.table("chance")
-    chance = chance[(chance["measure"] == _DISTANCE) & chance["ratio"].notna()]
+    chance = chance[
+        (chance["measure"] == _DISTANCE) & (chance["null"] == _RANDOM) & chance["ratio"].notna()
+    ]
     if len(chance):
         yield plates.draw(
             chance_figure(chance, names, "median distance over chance"),
@@ -404,17 +408,53 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
         )
 
 
-def _null(run: RunContents) -> str:
-    """The null hypothesis in words, with its unit of inference."""
+def _patterns(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
+    curves = run.table("point_curves")
+    if not len(curves):
+        return
+    lines = (
+        "Thin: each cell, in colour where it leaves its own global envelope; thick: mean of the "
+        "cells; dashed: expected under the null; shaded: mean of the cells' envelopes, what "
+        "chance does to one cell. "
+    )
+    for curve, title, text in (
+        (
+            "L",
+            "Crowds and gaps: L(r) − r.",
+            (
+                "Above the band puncta have more neighbours within r than by chance, below it "
+                "fewer. At small r even chance is below 0, as nearer puncta are seen as one."
+            ),
+        ),
+        (
+            "G",
+            "Nearest neighbours: G(r).",
+            (
+                "Share of puncta whose nearest other one is within r, minus what is expected. "
+                "Above the band neighbours are nearer than by chance."
+            ),
+        ),
+    ):
+        yield plates.draw(
+            point_curves_figure(curves, names, curve),
+            title,
+            lines + text,
+            f"{title[:-1]} of each cell with the envelope of the null",
+            dpi=DPI,
+            most=_GRAPH_BYTES,
+        )
+
+
+def _nulls(run: RunContents) -> list[str]:
+    """The null hypotheses in words, with their units of inference."""
     told = run.table("chance")
     told = told[told["p_value"].notna()] if len(told) else told
     if not len(told):
-        return ""
-    first = told.iloc[0]
-    return (
-        f"Null hypothesis of the p-values in the table: {str(first['hypothesis']).rstrip('.')}. "
-        f"Unit of inference: {first['unit']}."
-    )
+        return []
+    found: dict[str, tuple[str, str]] = {}
+    for null, hypothesis, unit in zip(told["null"], told["hypothesis"], told["unit"], strict=True):
+        found.setdefault(str(null), (str(hypothesis).rstrip("."), str(unit)))
+    return [f"Null “{n}”: {h}. Unit of inference: {u}." for n, (h, u) in found.items()]
 
 
 def _elbows(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
@@ -562,6 +602,7 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
         columns = {
             "cell": "cell",
             "channel": "channel",
+            "null": "null",
             "measure": "measure",
             "n_puncta": "puncta",
             "observed": "observed",
@@ -570,9 +611,11 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "ratio_low": "chance from",
             "ratio_high": "to",
             "p_value": "p",
+            "reason": "note",
         }
         yield "Against chance, cell by cell", named(shown, columns, file="tables/chance.csv")
 
 
 def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    return table.assign(channel=[names.get(r, r) for r in table["role"]])
+    told = [" + ".join(names.get(r, r) for r in role.split("+")) for role in table["role"]]
+    return table.assign(channel=told)

@@ -218,6 +218,77 @@ def chance_figure(table: pd.DataFrame, names: Mapping[str, str], what: str) -> F
     return figure
 
 
+def point_curves_figure(table: pd.DataFrame, names: Mapping[str, str], curve: str) -> Figure:
+    """L(r) − r or G of every cell, for each kind and pair of kinds, with the null's envelope.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table ``point_curves``.
+    names : mapping of role to str
+    curve : {"L", "G"}
+        G is drawn as its difference from what the null expects.
+    """
+    own = table[table["curve"] == curve]
+    kinds = list(own[["role", "other"]].drop_duplicates().itertuples(index=False, name=None))
+    figure, panels = _panels(len(kinds))
+    for (role, other), axes in zip(kinds, panels, strict=True):
+        cells = own[(own["role"] == role) & (own["other"] == other)].copy()
+        if curve == "G":
+            expected = cells["expected"].to_numpy(float)
+            for column in ("observed", "low", "high", "expected"):
+                cells[column] = cells[column].to_numpy(float) - expected
+        shown = names.get(role, role)
+        plain_axes(
+            axes,
+            xlabel="r (µm)",
+            ylabel="L(r) − r (µm)" if curve == "L" else "G(r) − expected",
+            title=f"{shown} to {names.get(other, other)}" if other else shown,
+        )
+        grid = np.linspace(0, float(cells.groupby("cell")["r_um"].max().median()), 60)[1:]
+        curves = {c: _on_grid(cells, c, grid) for c in ("observed", "expected", "low", "high")}
+        axes.fill_between(
+            grid,
+            _mean_of_known(curves["low"]),
+            _mean_of_known(curves["high"]),
+            color=SOFT,
+            alpha=0.25,
+            lw=0,
+            label="by chance, one cell",
+        )
+        for _, cell in cells.groupby("cell"):
+            leaves = ((cell["observed"] < cell["low"]) | (cell["observed"] > cell["high"])).any()
+            colour = ACCENT if leaves else SOFT
+            near = cell[cell["r_um"] <= grid[-1]]
+            axes.plot(near["r_um"], near["observed"], color=colour, lw=0.7, alpha=0.55)
+        axes.plot(grid, _mean_of_known(curves["observed"]), color=ACCENT, lw=1.8, label="mean")
+        axes.plot(
+            grid, _mean_of_known(curves["expected"]), "--", color=INK, lw=1.3, label="expected"
+        )
+        axes.set_xlim(0, grid[-1])
+        add_legend(axes, loc="lower right" if curve == "L" else "upper right")
+    return figure
+
+
+def _on_grid(cells: pd.DataFrame, column: str, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each cell's curve, shape (cells, grid); NaN beyond its own radii."""
+    return np.array(
+        [
+            np.interp(grid, c["r_um"], c[column], left=np.nan, right=np.nan)
+            for _, c in cells.groupby("cell")
+        ]
+    )
+
+
+def _mean_of_known(curves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the cells at each radius that at least half of them have."""
+    known = np.isfinite(curves)
+    mean = np.full(curves.shape[1], np.nan)
+    many = known.sum(axis=0) >= max(1, (len(curves) + 1) // 2)
+    mean[many] = np.nanmean(curves[:, many], axis=0)
+    return mean
+
+
 def elbow_figure(
     curves: pd.DataFrame, thresholds: Mapping[str, float], names: Mapping[str, str]
 ) -> Figure:

@@ -46,14 +46,8 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
             "share of its cell's cytosol that lies nearer to the nucleus: even puncta have a mean "
             "of 0.5, whatever the shape of the cell"
         )
-        text.say(
-            f"Each cell with at least {p('nulls.least_puncta')} cytosolic puncta was held against "
-            f"{p('nulls.n_simulations')} random placements of as many points in its own cytosol "
-            "(complete spatial randomness); the p-value of all curves together is that of a "
-            "global rank envelope. Real cells are rarely random: what is reported is observed "
-            "over expected, and compared between animals",
-            "myllymaki2017",
-        )
+        for sentence, paper in _nulls(run, len(spots)):
+            text.say(sentence, *paper)
     if len(spots) > 1:
         text.say(
             "Puncta of different kinds were paired one to one up to "
@@ -117,6 +111,53 @@ def _light(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
         yield (
             "Chromatic shifts were measured on beads: positions of puncta were moved to where the "
             "channel of the nuclei would show them, images of cells and proteins by whole voxels"
+        )
+
+
+def _nulls(run: RunContents, n_kinds: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What chance is, as far as detection lets it be seen."""
+    p = run.parameter
+    by_depth = p("detection.efficiency") and p("nulls.null_by_depth")
+    apart = float(p("nulls.null_hard_core_sd"))
+    yield (
+        f"Each cell with at least {p('nulls.least_puncta')} cytosolic puncta was held against "
+        f"{p('nulls.n_simulations')} random placements of as many points in its own cytosol"
+        + (
+            ", as dense at each depth as spots put into the image were found there"
+            if by_depth
+            else ""
+        )
+        + (
+            f", no two of them within {number(apart)} SD of a spot along each axis, as detection "
+            "takes most pairs that near for one"
+            if apart
+            else ""
+        )
+        + "; the p-value of all curves together is that of a global rank envelope. Real cells are "
+        "rarely random: what is reported is observed over expected, and compared between animals",
+        ("myllymaki2017",),
+    )
+    if p("nulls.null_foci_moved"):
+        yield (
+            "The distance to the nucleus was also held against foci moved and turned as wholes",
+            (),
+        )
+    if p("nulls.point_curves"):
+        yield (
+            (
+                "L(r) − r (edges corrected by the isotropised set covariance of each cytosol) and "
+                "the distribution function of distances to the nearest punctum are shown with "
+                "global envelopes (extreme rank length)"
+            ),
+            ("myllymaki2017",),
+        )
+    if n_kinds > 1 and p("nulls.null_kinds_swapped"):
+        yield (
+            (
+                "Kinds of puncta were swapped within shells of equal volume around the nucleus and "
+                "neighbours of different kinds counted"
+            ),
+            (),
         )
 
 

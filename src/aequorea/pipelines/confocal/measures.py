@@ -1,4 +1,4 @@
-"""Numbers per cell: counts, densities, distances beside chance, localisation, proteins."""
+"""Numbers per cell: counts, densities, distances, shells, localisation, proteins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from scipy import ndimage
 
 from aequorea.spatial.distances import distance_map
 from aequorea.spatial.localization import localization_of_intensity, localization_of_points
-from aequorea.spatial.randomness import csr_test
 from aequorea.spatial.shells import distance_distribution, equal_volume_shells
 
 if TYPE_CHECKING:
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
     FloatArray: TypeAlias = NDArray[np.float64]
 
 __all__ = [
-    "CHANCE_COLUMNS",
     "DISTRIBUTION_COLUMNS",
     "POSITION",
     "SHELL_COLUMNS",
-    "chance_table",
     "cytosols",
     "distribution_table",
     "protein_columns",
@@ -41,22 +38,6 @@ POSITION = ("z_um", "y_um", "x_um")
 RELATIVE_GRID = np.linspace(0, 1, 51)
 SHELL_COLUMNS = ("cell", "role", "shell", "observed", "expected", "ratio", "reason")
 DISTRIBUTION_COLUMNS = ("cell", "role", "measure", "value", "observed", "by_chance", "membrane")
-CHANCE_COLUMNS = (
-    "cell",
-    "role",
-    "measure",
-    "n_puncta",
-    "observed",
-    "expected",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "p_value",
-    "n_simulations",
-    "hypothesis",
-    "unit",
-    "reason",
-)
 _LOCALIZED = (
     "polarity",
     "dispersion",
@@ -255,69 +236,6 @@ def distribution_table(
     if not parts:
         return pd.DataFrame(columns=list(DISTRIBUTION_COLUMNS))
     return pd.concat(parts, ignore_index=True)
-
-
-def chance_table(
-    anatomy: Anatomy,
-    puncta: dict[str, pd.DataFrame],
-    *,
-    least: int,
-    n_simulations: int,
-    alpha: float,
-    seed: int,
-) -> pd.DataFrame:
-    """Each cell's cytosolic puncta beside as many at random places of the same cytosol."""
-    rows: list[dict[str, Any]] = []
-    for label, box, cytosol, distance in cytosols(anatomy):
-        origin = np.array([side.start for side in box]) * anatomy.spacing_um
-        for number, (role, table) in enumerate(puncta.items()):
-            own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
-            facts = {"cell": label, "role": role, "n_puncta": len(own)}
-            if len(own) < least:
-                reason = f"{len(own)} puncta in the cytosol, fewer than {least}"
-                rows.append({**facts, "measure": "all", "reason": reason})
-                continue
-            points = anatomy.held(own[list(POSITION)].to_numpy(float)) - origin
-            found = csr_test(
-                points,
-                cytosol,
-                anatomy.spacing_um,
-                distance,
-                rng=np.random.default_rng([seed, number, label]),
-                n_simulations=n_simulations,
-                alpha=alpha,
-            )
-            facts |= {
-                "n_simulations": n_simulations,
-                "hypothesis": found.hypothesis,
-                "unit": found.unit,
-            }
-            rows.append(
-                {**facts, "measure": "all", "p_value": found.p_value, "reason": found.reason}
-            )
-            for measure, name in _MEASURES.items():
-                chance = getattr(found, measure)
-                rows.append(
-                    {
-                        **facts,
-                        "measure": name,
-                        "observed": chance.observed,
-                        "expected": chance.expected,
-                        "ratio": chance.ratio,
-                        "ratio_low": chance.ratio_low,
-                        "ratio_high": chance.ratio_high,
-                        "p_value": chance.p_value,
-                        "reason": chance.reason,
-                    }
-                )
-    return pd.DataFrame(rows, columns=list(CHANCE_COLUMNS))
-
-
-_MEASURES = {
-    "distance": "median distance to the nucleus",
-    "nearest": "mean distance to the nearest punctum",
-    "neighbours": "neighbours",
-}
 
 
 def cytosols(

@@ -193,6 +193,24 @@ class NullParameters(Parameters):
     least_puncta: int = option(5, ge=2)
     """Cells with fewer cytosolic puncta are not held against chance."""
 
+    null_hard_core_sd: float = option(2.95, unit="spot SD", ge=0, le=10)
+    """Random puncta are no nearer to each other than this, along each axis: below it detection
+    sees more than half of all pairs as one. 0 lets them be as near as they fall."""
+
+    null_by_depth: bool = True
+    """Where detection is tested, random puncta are as dense at each depth as spots put into the
+    image are found there."""
+
+    null_foci_moved: bool = True
+    """Also hold the distance to the nucleus against that of foci moved as wholes."""
+
+    null_kinds_swapped: bool = True
+    """With two kinds of puncta or more, also swap them within shells around the nucleus."""
+
+    point_curves: bool = True
+    """L(r) - r and distances to the nearest punctum as curves, of each kind and each pair of
+    kinds."""
+
 
 class EfficiencyParameters(Parameters):
     """How many puncta are missed."""

@@ -15,6 +15,7 @@ from aequorea.io import read_labels, write_ome_tiff, write_ome_zarr
 from aequorea.measure.quality import stack_quality
 from aequorea.model import Image
 from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
+from aequorea.pipelines.confocal.chance import chance_tables
 from aequorea.pipelines.confocal.compartments import find_cells, find_nuclei
 from aequorea.pipelines.confocal.conjunctions import conjunction_table
 from aequorea.pipelines.confocal.depth import depth_tables, factor_at
@@ -30,7 +31,6 @@ from aequorea.pipelines.confocal.detection import (
 )
 from aequorea.pipelines.confocal.efficiency import EFFICIENCY_COLUMNS, efficiency_table
 from aequorea.pipelines.confocal.measures import (
-    chance_table,
     distribution_table,
     protein_columns,
     puncta_columns,
@@ -187,11 +187,17 @@ class ConfocalSteps:
             ),
             Step(
                 name="chance",
-                version=1,
+                version=2,
                 function=self.chance,
-                needs=("nuclei", "cells", "puncta"),
-                parameters={"nulls": p.nulls, "seed": p.seed, "spacing_um": self.field.spacing_um},
-                outputs=table_outputs("chance"),
+                needs=("nuclei", "cells", "puncta", *(("efficiency",) if self._by_depth else ())),
+                parameters={
+                    "nulls": p.nulls,
+                    "apart_um": {role: self._apart_um(role) for role in p.puncta_roles},
+                    "n_shells": p.distances.n_shells,
+                    "seed": p.seed,
+                    "spacing_um": self.field.spacing_um,
+                },
+                outputs=table_outputs("chance", "point_curves"),
             ),
             Step(
                 name="images",
@@ -455,17 +461,35 @@ class ConfocalSteps:
         )
 
     def chance(self, context: StepContext) -> None:
-        """Each cell beside random puncta in its own cytosol."""
-        nulls = self.parameters.nulls
-        table = chance_table(
+        """Each cell beside random puncta in its own cytosol, as numbers and curves."""
+        p = self.parameters
+        tested = kept_table(context, "efficiency") if self._by_depth else pd.DataFrame()
+        table, curves = chance_tables(
             self._anatomy(context),
             self._puncta_by_kind(context),
-            least=nulls.least_puncta,
-            n_simulations=nulls.n_simulations,
-            alpha=1 - nulls.null_confidence,
-            seed=self.parameters.seed,
+            options=p.nulls,
+            apart_um={role: self._apart_um(role) for role in p.puncta_roles},
+            efficiency=tested,
+            n_shells=p.distances.n_shells,
+            seed=p.seed,
         )
-        write_tables(context, chance=table)
+        write_tables(context, chance=table, point_curves=curves)
+
+    @property
+    def _by_depth(self) -> bool:
+        p = self.parameters
+        return bool(p.puncta_roles) and p.detection.efficiency and p.nulls.null_by_depth
+
+    def _apart_um(self, role: str) -> tuple[float, float, float]:
+        """How near two puncta can be and still be seen as two: (z, y, x), µm."""
+        options, core = self.parameters.puncta_of(role), self.parameters.nulls.null_hard_core_sd
+        if core == 0:
+            return (0.0, 0.0, 0.0)
+        z, yx = (
+            max(core * sigma, options.min_distance_um)
+            for sigma in (options.spot_sigma_z_um, options.spot_sigma_yx_um)
+        )
+        return (z, yx, yx)
 
     def efficiency(self, context: StepContext) -> None:
         """Spots of known brightness put into the image, and how many are found."""
