@@ -38,6 +38,7 @@ _GRAPH_BYTES = 260_000
 _DIM_SNR, _SATURATED, _FADED, _MOVED_UM = 4.0, 1e-3, 0.5, 1.0
 _FOUND = 0.8
 _MOST_CELLS = 40
+_WORKBOOK = "results/confocal.xlsx"
 _DISTANCE = "median distance to the nucleus"
 
 
@@ -80,6 +81,8 @@ def report_html(run_dir: Path) -> str:
         measures=list(_measures(run, names)),
         per_cell=_per_cell(run, names),
         views=list(_views(run, image, names, plates)),
+        workbook=_WORKBOOK if (run_dir / _WORKBOOK).is_file() else "",
+        gallery=(run_dir / "gallery.html").is_file() and len(run.table("cells")),
         distances=list(_distances(run, names, plates)),
         nulls=_null(run),
         elbows=list(_elbows(run, names, plates)),

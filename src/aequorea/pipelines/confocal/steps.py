@@ -35,6 +35,7 @@ from aequorea.pipelines.confocal.measures import (
     room_columns,
     shell_table,
 )
+from aequorea.pipelines.confocal.workbook import workbook_step
 from aequorea.pipelines.kept_pixels import folder_name, smallest_unsigned, stacked_image
 from aequorea.pipelines.kept_tables import kept_table, table_outputs, write_tables
 from aequorea.pipelines.run.parameters import flat_values
@@ -93,7 +94,7 @@ class ConfocalSteps:
         plan = [
             Step(
                 name="channels",
-                version=2,
+                version=3,
                 function=self.channels,
                 inputs=images,
                 parameters={**geometry, **self._chosen(), "export": p.export_channels},
@@ -116,7 +117,7 @@ class ConfocalSteps:
             ),
             Step(
                 name="puncta",
-                version=2,
+                version=3,
                 function=self.puncta,
                 inputs=images,
                 needs=("nuclei", "cells", "candidates"),
@@ -161,6 +162,17 @@ class ConfocalSteps:
                 outputs=("images.zarr",),
             ),
         ]
+        plan.append(workbook_step(plan))
+        plan.append(
+            Step(
+                name="gallery",
+                version=1,
+                function=write_gallery,
+                needs=("channels", "puncta", "measures", "images"),
+                parameters={"aequorea": __version__, "names": names},
+                outputs=("gallery.html",),
+            )
+        )
         everything = tuple(step.name for step in plan)
         plan.append(
             Step(
@@ -264,6 +276,7 @@ class ConfocalSteps:
                     "min": float(raw.min()),
                     "max": float(raw.max()),
                     **found.columns(),
+                    "n_planes": raw.shape[0],
                     "n_hot_pixels": int(np.count_nonzero(raw != pixels)),
                     "z_scale_factor": self.field.axial_scale,
                     **{
@@ -324,6 +337,7 @@ class ConfocalSteps:
                     **head,
                     "threshold": chosen.value,
                     "source": chosen.source,
+                    "own_threshold": np.nan if chosen.curve is None else chosen.curve.value,
                     "n_candidates": len(heights),
                     "n_puncta": len(found),
                     "n_hot": facts.n_hot,
@@ -492,3 +506,10 @@ def write_page(context: StepContext) -> None:
     from aequorea.report.confocal import write_report
 
     write_report(context.run_dir).replace(context.target("report.html"))
+
+
+def write_gallery(context: StepContext) -> None:
+    """Make the page of all cells, one by one."""
+    from aequorea.report.confocal_gallery import write_gallery as written
+
+    written(context.run_dir).replace(context.target("gallery.html"))
