@@ -68,7 +68,7 @@ def test_a_study_and_its_triage(stack_file, tmp_path, capsys, monkeypatch):
     assert list(read_state(tmp_path / "results").samples) == ["one"]
     capsys.readouterr()
     assert run(["confocal", "triage", "results"]) == 0
-    assert capsys.readouterr().out == "one\tdone\tnot looked at\n"
+    assert capsys.readouterr().out == "one\tdone\tgreen\tnot looked at\n"
     assert run(["confocal", "triage", "results", "one", "--reject", "--reason", "blurred"]) == 0
     capsys.readouterr()
     assert run(["confocal", "triage", "results"]) == 0

@@ -158,12 +158,15 @@ def triage(
 
     Decisions are kept beside the study and take effect when it is run again (aequorea confocal
     STUDY.toml): only what they touch is computed. In a blinded study samples have their codes.
+    Without samples: every image with its state, its traffic light and what was decided. The page
+    triage.html of the study has the images, the reasons of their lights, and these commands.
 
     Parameters
     ----------
     study : Path
         Directory of the study.
     """
+    from aequorea.pipelines.confocal.lights import overall_lights
     from aequorea.pipelines.confocal.triage import Verdict, decide, read_decisions
     from aequorea.pipelines.study.state import read_state
 
@@ -176,11 +179,12 @@ def triage(
         chosen.append("redo")
     given = given_for(_MODEL, flags)
     if not samples and not chosen:
-        decisions = read_decisions(study)
+        decisions, lights = read_decisions(study), overall_lights(study)
         for name, state in read_state(study).samples.items():
             decision = decisions.get(name)
             told = "" if decision is None else f"{decision.verdict} {decision.reason}".strip()
-            sys.stdout.write(f"{name}\t{state.state}\t{told or 'not looked at'}\n")
+            light = lights.get(name, "-")
+            sys.stdout.write(f"{name}\t{state.state}\t{light}\t{told or 'not looked at'}\n")
         return
     if len(chosen) != 1 or not samples:
         raise InputError(

@@ -46,6 +46,7 @@ _QUALITY = (
     "detail is strongest, from 0. Largest step: movement within the plane from one plane to the "
     "next (drift)"
 )
+_WORKBOOK = "results/confocal.xlsx"
 _DISTANCE, _RANDOM = "median distance to the nucleus", "random puncta"
 
 
@@ -88,6 +89,8 @@ def report_html(run_dir: Path) -> str:
         measures=list(_measures(run, names)),
         per_cell=_per_cell(run, names),
         views=list(_views(run, image, names, plates)),
+        workbook=_WORKBOOK if (run_dir / _WORKBOOK).is_file() else "",
+        gallery=(run_dir / "gallery.html").is_file() and len(run.table("cells")),
         distances=list(_distances(run, names, plates)),
         nulls=_nulls(run),
         patterns=list(_patterns(run, names, plates)),

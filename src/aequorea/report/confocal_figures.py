@@ -39,6 +39,7 @@ _TALLEST_IN = 4.4
 _MOST_DOTS = 4000
 _SHEET_ACROSS = 6
 _CONDITIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a7a7a", "#e69f00")
+_LIGHTS = {"green": "#1b7f4d", "amber": "#9a6700", "red": "#b3261e"}
 _BY_CHANCE = "by chance"  # as the table distribution_curves calls it
 
 
@@ -349,13 +350,14 @@ def condition_curves_figure(table: pd.DataFrame, names: Mapping[str, str], xlabe
 
 
 def contact_sheet(
-    tiles: Sequence[tuple[str, NDArray[Any], Sequence[NDArray[Any] | None]]],
+    tiles: Sequence[tuple[str, NDArray[Any], Sequence[NDArray[Any] | None], str]],
 ) -> Figure:
     """Small pictures of all images with outlines of nuclei and cells.
 
     Parameters
     ----------
-    tiles : sequence of (title, plane, (nuclei, cells))
+    tiles : sequence of (title, plane, (nuclei, cells), light)
+        Light is green, amber or red: the colour of the title, which says it in words, too.
     """
     across = min(_SHEET_ACROSS, len(tiles))
     down = math.ceil(len(tiles) / across)
@@ -364,13 +366,13 @@ def contact_sheet(
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
-    for axes, (title, plane, labels) in zip(panels, tiles, strict=False):
+    for axes, (title, plane, labels, light) in zip(panels, tiles, strict=False):
         picture = np.repeat(0.9 * stretch(fit_to_panel(plane))[..., None], 3, axis=-1)
         for found, colour in zip(labels, (NUCLEUS, CELL), strict=True):
             if found is not None:
                 picture = paint(picture, outlines(fit_to_panel(found, labels=True)), colour)
         axes.imshow(picture, interpolation="antialiased")
-        set_title(axes, printable(title, 24))
+        set_title(axes, printable(title, 24), color=_LIGHTS[light])
     return figure
 
 

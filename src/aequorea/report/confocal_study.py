@@ -12,6 +12,7 @@ from aequorea.report.canvas import DPI, PIXELS_DPI
 from aequorea.report.cells_views import names_of
 from aequorea.report.checks import Check, few, fine, note, percent
 from aequorea.report.confocal_figures import condition_curves_figure, contact_sheet, elbow_figure
+from aequorea.report.confocal_lights import ImageLight, lights_of, lights_table
 from aequorea.report.confocal_methods import methods_of_confocal
 from aequorea.report.data_table import DataTable, named
 from aequorea.report.methods import MethodsText
@@ -45,14 +46,17 @@ from aequorea.report.study_methods import say_comparison, say_controls, say_samp
 from aequorea.report.superplot import superplot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["write_report"]
 
-_TABLES = ("cells", "channels", "thresholds", "elbows", "triage", "efficiency", "common_thresholds")
+_TABLES = (
+    "cells", "channels", "thresholds", "elbows", "triage", "efficiency", "common_thresholds",
+    "traffic_lights",
+)  # fmt: skip
 _BEGIN = ("comparison", "distribution_")
-_DIM_SNR, _SATURATED = 4.0, 1e-3
+_WORKBOOK = "results/confocal.xlsx"
 _MOST_PANELS = 12
 _FOREMOST = ("share of the cytosol nearer to the nucleus", "over an even spread", "puncta per cell")
 _MOST_SHEETS = 24
@@ -101,7 +105,7 @@ def report_html(directory: Path) -> str:
     names = _names(study)
     quantities = list(_quantities(study))
     controls = controls_of(study, [])
-    plates = Plates()
+    plates, lights = Plates(), lights_of(study)
     return render_page(
         "confocal_study.html.j2",
         workflow="confocal stacks",
@@ -118,8 +122,11 @@ def report_html(directory: Path) -> str:
         curves=list(_curves(study, names, plates)),
         curve_tables=list(_curve_tables(study, names)),
         elbows=_elbows(study, names, plates),
-        sheet=_sheet(study, plates),
-        samples=_samples(study, names),
+        sheet=_sheet(study, lights, plates),
+        lights=lights_table(lights),
+        triage_page=bool(lights),
+        workbook=_WORKBOOK if (directory / _WORKBOOK).is_file() else "",
+        samples=_samples(study, names, lights),
         triage=_triage(study),
         controls=controls if len(study.controls) else None,
         tables=[],
@@ -369,31 +376,36 @@ def _on_common_levels(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _sheet(study: StudyContents, plates: Plates) -> Plate | None:
-    """Every image, small, with what was found in it."""
+def _sheet(study: StudyContents, lights: Sequence[ImageLight], plates: Plates) -> Plate | None:
+    """Every image, small, with what was found in it and its light; red ones first."""
+    directories = dict(zip(study.measured["sample"], study.measured["directory"], strict=True))
+    seen = [light for light in lights if light.sample in directories]
     tiles = []
-    for row in records(study.measured.head(_MOST_SHEETS)):
-        image = StoredImage(study.run.path / str(row["directory"]))
+    for light in seen[:_MOST_SHEETS]:
+        image = StoredImage(study.run.path / str(directories[light.sample]))
         channel = image.channels[min(1, len(image.channels) - 1)]
         labels = [image.label_projection(name) for name in ("nuclei", "cells")]
-        title = str(row["sample"])
-        tiles.append((title, image.projection(channel), labels))
+        title = f"{light.word}  {light.sample}"
+        tiles.append((title, image.projection(channel), labels, light.light))
     if not tiles:
         return None
-    more = len(study.measured) - len(tiles)
+    more = len(seen) - len(tiles)
     return plates.draw(
         contact_sheet(tiles),
         "All images.",
-        "Maximum projections of the cell channel with outlines of nuclei (blue) and cells (yellow)"
-        + (f"; {more} more are on their own pages" if more > 0 else "")
-        + ". Reject or redo what is wrong: aequorea confocal triage.",
+        "Maximum projections of the cell channel with outlines of nuclei (blue) and cells (yellow),"
+        " and the light of each image: ✕ red, ! amber, ✓ green"
+        + (f"; {more} more are on triage.html" if more > 0 else "")
+        + ".",
         "Contact sheet of all images with outlines",
         dpi=PIXELS_DPI,
         most=1_400_000,
     )
 
 
-def _samples(study: StudyContents, names: Mapping[str, str]) -> DataTable:
+def _samples(
+    study: StudyContents, names: Mapping[str, str], lights: Sequence[ImageLight]
+) -> DataTable:
     cells = study.run.table("cells")
     columns = []
     if len(cells):
@@ -404,41 +416,12 @@ def _samples(study: StudyContents, names: Mapping[str, str]) -> DataTable:
             mean = cells.groupby("sample")[column].mean()
             heading = f"{names.get(role, role)} per cytosol"
             columns.append(SampleColumn(column=column, heading=heading, values=_plain(mean)))
-    return sample_table(study, columns, _look_at(study))
+    look_at = {light.sample: light.reasons for light in lights if light.light != "green"}
+    return sample_table(study, columns, look_at)
 
 
 def _plain(values: pd.Series[Any]) -> dict[str, float]:
     return {str(name): float(value) for name, value in values.items()}
-
-
-def _look_at(study: StudyContents) -> dict[str, list[str]]:
-    """Why a sample needs looking at, by name."""
-    found: dict[str, list[str]] = {}
-
-    def tell(sample: str, why: str) -> None:
-        found.setdefault(sample, []).append(why)
-
-    for row in records(study.run.table("channels")):
-        if float(row["snr"]) < _DIM_SNR:
-            tell(row["sample"], f"{row['channel']} is dim")
-        if float(row["saturated_fraction"]) > _SATURATED:
-            tell(row["sample"], f"{row['channel']} is saturated")
-    counted = study.run.table("cells")
-    have = set(counted["sample"]) if len(counted) else set()
-    for name in study.measured["sample"]:
-        if name not in have:
-            tell(str(name), "no cells")
-    for row in _far_thresholds(study):
-        tell(
-            row["sample"],
-            f"alone, its threshold of {row['role']} would be {percent(row['over_common'])} of the "
-            "common one",
-        )
-    for row in records(study.run.table("triage")):
-        tell(
-            row["sample"], f"{row['verdict']} by hand{': ' if row['reason'] else ''}{row['reason']}"
-        )
-    return found
 
 
 def _far_thresholds(study: StudyContents) -> list[dict[str, Any]]:

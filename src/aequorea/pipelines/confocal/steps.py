@@ -37,6 +37,7 @@ from aequorea.pipelines.confocal.measures import (
     room_columns,
     shell_table,
 )
+from aequorea.pipelines.confocal.workbook import workbook_step
 from aequorea.pipelines.kept_pixels import folder_name, smallest_unsigned, stacked_image
 from aequorea.pipelines.kept_tables import kept_table, table_outputs, write_tables
 from aequorea.pipelines.run.parameters import flat_values
@@ -209,6 +210,17 @@ class ConfocalSteps:
                 outputs=("images.zarr",),
             ),
         ]
+        plan.append(workbook_step(plan))
+        plan.append(
+            Step(
+                name="gallery",
+                version=1,
+                function=write_gallery,
+                needs=("channels", "puncta", "measures", "images"),
+                parameters={"aequorea": __version__, "names": names},
+                outputs=("gallery.html",),
+            )
+        )
         everything = tuple(step.name for step in plan)
         plan.append(
             Step(
@@ -321,6 +333,7 @@ class ConfocalSteps:
                     "min": float(raw.min()),
                     "max": float(raw.max()),
                     **found.columns(),
+                    "n_planes": raw.shape[0],
                     "n_hot_pixels": int(np.count_nonzero(raw != pixels)),
                     "z_scale_factor": self.field.axial_scale,
                     **{
@@ -397,6 +410,7 @@ class ConfocalSteps:
                     **head,
                     "threshold": chosen.value,
                     "source": chosen.source,
+                    "own_threshold": np.nan if chosen.curve is None else chosen.curve.value,
                     "n_candidates": len(heights),
                     "n_puncta": len(found),
                     "n_hot": facts.n_hot,
@@ -641,3 +655,10 @@ def write_page(context: StepContext) -> None:
     from aequorea.report.confocal import write_report
 
     write_report(context.run_dir).replace(context.target("report.html"))
+
+
+def write_gallery(context: StepContext) -> None:
+    """Make the page of all cells, one by one."""
+    from aequorea.report.confocal_gallery import write_gallery as written
+
+    written(context.run_dir).replace(context.target("gallery.html"))

@@ -13,7 +13,9 @@ from aequorea import __version__
 from aequorea.errors import InputError
 from aequorea.pipelines.confocal.common_thresholds import CommonThresholds
 from aequorea.pipelines.confocal.distributions import distributions_step
+from aequorea.pipelines.confocal.lights import lights_step
 from aequorea.pipelines.confocal.triage import Decision, read_decisions
+from aequorea.pipelines.confocal.workbook import workbook_step
 from aequorea.pipelines.confocal.workflow import (
     FIRST_PASS_ENDS,
     WORKFLOW,
@@ -269,7 +271,14 @@ def _summaries(
         steps.append(outcomes_step("cells", outcomes_of(shared.values), **choice))
     if {"cells", "distributions", "puncta"} <= set(names):
         steps.append(distributions_step(**choice))
+    steps.append(lights_step(decisions, names))
+    collected = Step(name="tables", version=1, function=_nothing, outputs=table_outputs(*names))
+    steps.append(workbook_step([collected, *steps]))
     return [*steps, _page(study, directory, shared, ("tables", *(s.name for s in steps)))]
+
+
+def _nothing(_: StepContext) -> None:
+    """The collected tables are written by the study itself; here they are only named."""
 
 
 def _page(
@@ -278,7 +287,7 @@ def _page(
     state = read_state(directory)
     return Step(
         name="report",
-        version=1,
+        version=2,
         function=write_page,
         inputs=tuple(study.sources),
         needs=needs,
@@ -287,14 +296,16 @@ def _page(
             "parameters": flat_values(shared.values),
             "study": [state.study, state.blind, state.unblinded, dict(state.removed)],
         },
-        outputs=("report.html",),
+        outputs=("report.html", "triage.html"),
     )
 
 
 def write_page(context: StepContext) -> None:
-    """Make the page of the study out of what its directory holds."""
+    """Make the pages of the study out of what its directory holds."""
     from aequorea.report.confocal_study import write_report
+    from aequorea.report.confocal_triage import write_triage_page
 
+    write_triage_page(context.run_dir).replace(context.target("triage.html"))
     write_report(context.run_dir).replace(context.target("report.html"))
 
 
