@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage, stats
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from aequorea.pipelines.confocal.chance import found_by_plane
 from aequorea.spatial.envelopes import global_envelope
 from aequorea.spatial.nulls import (
     hard_core_points,
@@ -49,6 +51,7 @@ SPACING_UM = np.array([0.3, 0.1, 0.1])
 SHAPE = (12, 44, 52)
 LEVELS = (0.05, 0.01)
 HARD_CORE_UM = 0.45
+RESOLVED_UM = (1.03, 0.354, 0.354)  # 2.95 SD of a spot
 METHODS = ("erl", "mad", "studentised")
 
 PValues = dict[str, float]
@@ -60,6 +63,7 @@ class Cell(NamedTuple):
     mask: np.ndarray
     distance: np.ndarray
     depth: np.ndarray
+    depth_um: np.ndarray
     covariance: Any
     distances_um: np.ndarray
     nearest_um: np.ndarray
@@ -79,6 +83,7 @@ def cell() -> Cell:
         mask=mask,
         distance=distance,
         depth=np.exp(-(z + 1)) * np.ones(SHAPE),
+        depth_um=np.arange(SHAPE[0])[:, None, None] * SPACING_UM[0] * np.ones(SHAPE),
         covariance=covariance,
         distances_um=np.quantile(distance[mask], np.arange(1, 20) / 20),
         nearest_um=np.linspace(0.1, 0.9, 17),
@@ -166,6 +171,72 @@ def summary(rng: np.random.Generator, n: int, weighted: bool = False) -> PValues
         "csr_test, neighbours": found.neighbours.p_value,
         "csr_test, p_value": found.p_value,
     }
+
+
+def numbers(found: Any, name: str) -> PValues:
+    return {
+        f"{name}, median distance": found.distance.p_value,
+        f"{name}, mean nearest": found.nearest.p_value,
+        f"{name}, neighbours": found.neighbours.p_value,
+        f"{name}, L": found.pair_curve.p_value,
+        f"{name}, p_value": found.p_value,
+    }
+
+
+def seen_with_depth(rng: np.random.Generator, n: int, known: bool) -> PValues:
+    """200 points of which fewer are seen with depth: 95 % of the first plane, 10 % of the last.
+
+    The null knows it as a run does: from 90 spots put into each quarter of the depth, or not.
+    """
+    where = cell()
+    share = np.linspace(0.95, 0.1, SHAPE[0])
+    points = random_points(200, where.mask, SPACING_UM, rng)[0]
+    plane = np.rint(points[:, 0] / SPACING_UM[0]).astype(int)
+    points = points[rng.random(len(points)) < share[plane]]
+    weights = None
+    if known:
+        edges = np.arange(0, SHAPE[0] + 1, 3)
+        table = pd.DataFrame(
+            {
+                "role": "puncta",
+                "brightness": "typical",
+                "z_from_um": edges[:-1] * SPACING_UM[0],
+                "z_to_um": edges[1:] * SPACING_UM[0],
+                "n_injected": 90,
+                "n_found": [rng.binomial(90, share[a : a + 3].mean()) for a in edges[:-1]],
+            }
+        )
+        found = found_by_plane(table, "puncta", SHAPE[0], SPACING_UM[0])
+        weights = np.broadcast_to(found[:, None, None], SHAPE)
+    found = csr_test(
+        points,
+        where.mask,
+        SPACING_UM,
+        where.depth_um,
+        rng=rng,
+        weights=weights,
+        covariance=where.covariance,
+        n_simulations=n,
+    )
+    return numbers(found, "csr_test")
+
+
+def kept_apart(rng: np.random.Generator, n: int, known: bool) -> PValues:
+    """50 points no two of which lie within what a microscope tells apart."""
+    where = cell()
+    draw = {"distance_um": RESOLVED_UM, "n_simulations": 1}
+    points = hard_core_points(50, where.mask, SPACING_UM, rng, **draw)[0]
+    found = csr_test(
+        points,
+        where.mask,
+        SPACING_UM,
+        where.distance,
+        rng=rng,
+        hard_core_um=RESOLVED_UM if known else None,
+        covariance=where.covariance,
+        n_simulations=n,
+    )
+    return numbers(found, "csr_test")
 
 
 def hard_core(rng: np.random.Generator, n: int) -> PValues:
@@ -276,6 +347,14 @@ SCENARIOS = (
         "swapped_labels",
         partial(labels_in_shells, strata=False),
         False,
+    ),
+    *(
+        Scenario(name, null, partial(run, known=known), known, 2)
+        for name, run, held in (
+            ("200 points, 95 to 10 % seen", seen_with_depth, "weights as measured"),
+            ("50 points 1.03 × 0.35 × 0.35 µm apart", kept_apart, "hard core"),
+        )
+        for known, null in ((True, f"csr_test, {held}"), (False, "csr_test"))
     ),
 )
 

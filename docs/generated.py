@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from aequorea.pipelines.cells.parameters import cells_parameters
 from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.confocal.columns import TABLES
 from aequorea.pipelines.confocal.parameters import confocal_parameters
 from aequorea.pipelines.run.execution import Execution
 from aequorea.pipelines.run.parameters import parameter_fields
@@ -21,6 +22,7 @@ def write_pages(docs: Path) -> None:
     (folder / "cells-options.md").write_text(_options(cells_parameters(1)), encoding="utf-8")
     confocal = _options(confocal_parameters(1, 1))
     (folder / "confocal-options.md").write_text(confocal, encoding="utf-8")
+    (folder / "confocal-columns.md").write_text(_columns(), encoding="utf-8")
     (folder / "benchmarks.md").write_text(
         _benchmarks(docs.parent / "benchmarks" / "results"), encoding="utf-8"
     )
@@ -38,6 +40,17 @@ def _options(*models: type[BaseModel]) -> str:
             ]
             told = "; ".join(f for f in facts if f)
             lines += [f"`{field.flag}` (`{field.key}`)", f": {field.meaning} *{told}.*", ""]
+    return "\n".join(lines)
+
+
+def _columns() -> str:
+    """Every column of every confocal table, from where the workbook has them."""
+    lines: list[str] = []
+    for name, table in TABLES.items():
+        lines += [f"### `{name}` (confocal)", "", table.text[:1].upper() + table.text[1:] + ".", ""]
+        lines += [_line(["column", "unit", "meaning"]), _line(["---"] * 3)]
+        lines += [_line([f"`{c}`", m.unit, m.text]) for c, m in table.columns.items()]
+        lines.append("")
     return "\n".join(lines)
 
 

@@ -57,6 +57,7 @@ def test_commands_name_options_and_values_that_exist(page: str, command: str) ->
     given = [w for w in words if w.startswith("--")]
     own = {"--out", "--config", "--write-config", "--help", "--markers", "--blind", "--workers"}
     own |= {"--accept", "--reject", "--redo", "--reason"}  # triage
+    own |= {"--channel", "--dark", "--reference"}  # flatfield, chromatic
     assert set(given) <= {*names, *own}, page
     flags = {names[w]: words[words.index(w) + 1] for w in given if w in names}
     merge_parameters(model, flags=flags)

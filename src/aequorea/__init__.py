@@ -6,13 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aequorea.io import open, save  # noqa: A004
+    from aequorea.io import open, open_movie, save  # noqa: A004
     from aequorea.model import Image
 
 __version__ = "0.1.0"
-__all__ = ["Image", "__version__", "open", "save"]
+__all__ = ["Image", "__version__", "open", "open_movie", "save"]
 
-_HOME = {"open": "aequorea.io", "save": "aequorea.io", "Image": "aequorea.model"}
+_HOME = {
+    "open": "aequorea.io",
+    "open_movie": "aequorea.io",
+    "save": "aequorea.io",
+    "Image": "aequorea.model",
+}
 
 
 def __getattr__(name: str) -> Any:

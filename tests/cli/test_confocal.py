@@ -68,7 +68,7 @@ def test_a_study_and_its_triage(stack_file, tmp_path, capsys, monkeypatch):
     assert list(read_state(tmp_path / "results").samples) == ["one"]
     capsys.readouterr()
     assert run(["confocal", "triage", "results"]) == 0
-    assert capsys.readouterr().out == "one\tdone\tnot looked at\n"
+    assert capsys.readouterr().out == "one\tdone\tgreen\tnot looked at\n"
     assert run(["confocal", "triage", "results", "one", "--reject", "--reason", "blurred"]) == 0
     capsys.readouterr()
     assert run(["confocal", "triage", "results"]) == 0
@@ -111,3 +111,46 @@ def test_a_flat_image_is_refused(tmp_path, capsys):
     roles = ["--nuclei.channel", "a", "--cells.channel", "a", "--puncta.channel", "b"]
     assert run(["confocal", str(tmp_path / "flat.ome.tif"), *roles, "--out", "x"]) == 2
     assert "is a single plane" in capsys.readouterr().err
+
+
+def test_paths_of_a_configuration_are_relative_to_it(stack_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    labels = ["--nuclei.labels", "nuclei.tif"]
+    assert run(["confocal", *ROLES, *labels, "--write-config", "own/written.toml"]) == 0
+    written = (tmp_path / "own/written.toml").read_text(encoding="utf-8")
+    assert f'labels = "{tmp_path / "nuclei.tif"}"' in written
+    (tmp_path / "own/given.toml").write_text('[nuclei]\nlabels = "mine.tif"\n')
+    command = ["confocal", str(stack_file), *ROLES, "--config", "own/given.toml"]
+    assert run(command) == 2
+    assert str(tmp_path / "own/mine.tif") in capsys.readouterr().err
+
+
+def test_a_bad_image_of_a_study_takes_no_other_along(stack_file, tmp_path, capsys):
+    pixels = np.zeros((3, 4, 32, 32), np.uint16)
+    um = {"z": 0.3, "y": 0.1, "x": 0.1}
+    names = ("nuclei", "cells", "Ryr2")
+    unlike = Image(data=pixels, axes="czyx", channels=("a", "b", "c"), spacing_um=um)
+    flat = Image(data=pixels, axes="czyx", channels=names, spacing_um={"y": 0.1, "x": 0.1})
+    write_ome_tiff(unlike, tmp_path / "unlike.ome.tif")
+    write_ome_tiff(flat, tmp_path / "flat.ome.tif")
+    rows = f"{stack_file},good,m1,sham\nunlike.ome.tif,unlike,m2,TAC\nflat.ome.tif,flat,m3,TAC\n"
+    (tmp_path / "samples.csv").write_text(f"file,sample,animal,condition\n{rows}")
+    (tmp_path / "study.toml").write_text(
+        'sheet = "samples.csv"\nout = "results"\n[channels]\nnuclei = "nuclei"\ncells = "cells"\n'
+        'puncta = "Ryr2"\n[params.nulls]\nn_simulations = 19\n[compare]\nreference = "sham"\n'
+    )
+    assert run(["confocal", str(tmp_path / "study.toml")]) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("aequorea: ")]
+    assert len(told) == 2
+    assert told[0].startswith("aequorea: unlike: ")
+    assert "nuclei" in told[0]
+    assert told[1].startswith("aequorea: flat: ")
+    assert "spacing" in told[1]
+    states = read_state(tmp_path / "results").samples
+    assert [s.state for s in states.values()] == ["done", "failed", "failed"]
+    (tmp_path / "samples.csv").write_text("file,sample\nflat.ome.tif,a\nunlike.ome.tif,A\n")
+    assert run(["confocal", str(tmp_path / "study.toml"), "--out", str(tmp_path / "b")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert not (tmp_path / "b").exists()

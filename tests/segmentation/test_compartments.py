@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,42 @@ def test_cytosol_and_membrane(stack):
     around = stack.cells[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2]
     assert (around != membrane[z, y, x]).any()
     assert 0 < (membrane > 0).sum() < 0.3 * (stack.cells > 0).sum()
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 8), (1, 6, 5), (4, 1, 7), (5, 1, 1)])
+def test_a_membrane_is_where_a_face_lies_on_another_label(shape):
+    cells = np.random.default_rng(2).integers(0, 3, shape).astype(np.uint8)
+    expected = np.zeros_like(cells)
+    for at in np.ndindex(shape):
+        for axis in range(3):
+            for step in (-1, 1):
+                beside = list(at)
+                beside[axis] += step
+                if 0 <= beside[axis] < shape[axis] and cells[tuple(beside)] != cells[at]:
+                    expected[at] = cells[at]
+    membrane = membrane_of(cells)
+    assert membrane.dtype == np.uint8
+    assert np.array_equal(membrane, expected)
+    assert membrane_of(cells.astype(np.int64)).dtype == np.int32
+
+
+def test_labels_cost_no_second_image(stack):
+    """At most the result and a few planes; bodies also what they are found on."""
+    cells = stack.cells.astype(np.uint8)
+    assert peak_bytes(lambda: membrane_of(cells)) < 1.5 * cells.size
+    pixels, seeds = stack.images["cells"], stack.nuclei.astype(np.uint8)
+    segment_bodies(pixels, seeds, spacing_um=SPACING)
+    taken = peak_bytes(lambda: segment_bodies(pixels, seeds, spacing_um=SPACING))
+    assert taken < 8 * cells.size
+
+
+def peak_bytes(work):
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_micrometres_decide_not_voxels(stack):

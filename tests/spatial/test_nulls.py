@@ -290,3 +290,24 @@ def test_every_labelling_is_as_likely():
         swapped_labels([0, 1], 0, strata=[1])
     with pytest.raises(InputError, match="labels"):
         swapped_labels([[0, 1]], 0)
+
+
+def test_a_hard_core_can_be_an_ellipsoid():
+    mask, spacing = np.ones((20, 40, 40)), (0.3, 0.1, 0.1)
+    apart = np.array([1.0, 0.4, 0.4])
+    points = hard_core_points(40, mask, spacing, 0, distance_um=tuple(apart), n_simulations=20)
+    scaled = points / apart
+    nearest, plain = np.inf, np.inf
+    for one, real in zip(scaled, points, strict=True):
+        upper = np.triu_indices(40, 1)
+        nearest = min(nearest, np.linalg.norm(one[:, None] - one, axis=-1)[upper].min())
+        plain = min(plain, np.linalg.norm(real[:, None] - real, axis=-1)[upper].min())
+    assert 1 <= nearest < 1.1
+    assert 0.4 <= plain < 0.6  # within planes they come nearer than along z
+    assert points_inside(points.reshape(-1, 3), mask, spacing).all()
+
+
+@pytest.mark.parametrize("distance", [(0.3, 0.1), (0.3, 0.0, 0.1), (-1.0, 1.0, 1.0)])
+def test_an_ellipsoid_has_a_length_for_each_axis(distance):
+    with pytest.raises(ValueError, match="distance_um"):
+        hard_core_points(3, np.ones((4, 9, 9)), (0.3, 0.1, 0.1), 0, distance_um=distance)

@@ -6,7 +6,7 @@ from scipy import ndimage, stats
 
 from aequorea.errors import AxisMismatchError, InputError
 from aequorea.spatial.nulls import hard_core_points, random_points
-from aequorea.spatial.randomness import _held_against_chance, csr_test
+from aequorea.spatial.randomness import csr_test, held_against_chance
 from aequorea.spatial.window import set_covariance
 
 SPACING = np.array([0.3, 0.1, 0.1])
@@ -91,7 +91,7 @@ def test_numbers_are_what_they_are_called():
 def test_the_interval_of_the_ratio_is_the_test_of_the_number():
     values = np.random.default_rng(0).gamma(3, size=40)
     for n in range(40):
-        number = _held_against_chance(np.roll(values, -n))
+        number = held_against_chance(np.roll(values, -n))
         assert (number.ratio_low <= 1 <= number.ratio_high) == (number.p_value > 0.05)
         assert number.ratio_low <= number.ratio <= number.ratio_high
 
@@ -162,3 +162,24 @@ def test_what_does_not_fit_together_is_named():
         csr_test(points, MASK, SPACING, rng=0, covariance=set_covariance(MASK[1:5], SPACING))
     with pytest.raises(AxisMismatchError, match="weights"):
         csr_test(points, MASK, SPACING, DISTANCE, rng=0, weights=np.ones(3))
+
+
+def test_points_that_keep_apart_are_random_beside_others_that_do():
+    """What detection merges is no regularity: the null must keep apart what it cannot tell."""
+    mask, spacing, apart = np.ones((10, 40, 40), bool), (0.3, 0.1, 0.1), (1.0, 0.35, 0.35)
+    plain, fair = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        points = hard_core_points(60, mask, spacing, rng, distance_um=apart)[0]
+        options = {"rng": rng, "n_simulations": 99}
+        plain.append(csr_test(points, mask, spacing, **options).nearest.p_value)
+        found = csr_test(points, mask, spacing, hard_core_um=apart, **options)
+        fair.append(found.nearest.p_value)
+    assert np.mean(np.array(plain) <= 0.05) > 0.6
+    assert np.mean(np.array(fair) <= 0.05) < 0.3
+    assert found.hypothesis.endswith("no two nearer than 1 × 0.35 × 0.35 µm.")
+
+
+def test_a_number_needs_simulations():
+    with pytest.raises(ValueError, match="at least one simulation"):
+        held_against_chance([1.0])

@@ -12,7 +12,12 @@ from aequorea.cli.derive import given_for, with_options
 from aequorea.errors import InputError
 from aequorea.pipelines.cells.parameters import cells_parameters, role_of_marker
 from aequorea.pipelines.run.execution import Execution
-from aequorea.pipelines.run.parameters import load_toml, merge_parameters, write_config
+from aequorea.pipelines.run.parameters import (
+    load_toml,
+    merge_parameters,
+    with_located_paths,
+    write_config,
+)
 from aequorea.pipelines.run.progress import terminal_progress
 
 if TYPE_CHECKING:
@@ -63,7 +68,8 @@ def count(
         ),
     ] = None,
     config: Annotated[
-        Path | None, Parameter(help="TOML file with parameters; flags win over it.")
+        Path | None,
+        Parameter(help="TOML file with parameters; its paths are relative to it; flags win."),
     ] = None,
     write_config_to: Annotated[
         Path | None,
@@ -77,6 +83,13 @@ def count(
         bool,
         Parameter(help="Study: name samples by code and keep conditions out of all tables."),
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        Parameter(
+            help="Study: address of a dask scheduler (tcp://host:8786) whose workers do the "
+            "images; needs aequorea[cluster]."
+        ),
+    ] = None,
     **flags: Any,
 ) -> int | None:
     """Count cells and those positive for each marker, per region, in 2D and 3D.
@@ -93,14 +106,24 @@ def count(
                 "a STUDY.toml holds its own parameters under [params]; single options can be "
                 "given beside it, --config, --write-config and --markers cannot"
             )
-        return _count_study(files[0], out, execution.values, given, gpu=gpu, blind=blind)
-    if blind:
-        raise InputError("--blind is for a study: expected aequorea cells STUDY.toml --blind")
+        return _count_study(
+            files[0],
+            out,
+            execution.values,
+            given,
+            gpu=gpu,
+            blind=blind,
+            scheduler=scheduler,
+        )
+    if blind or scheduler is not None:
+        option = "--blind" if blind else "--scheduler"
+        raise InputError(f"{option} is for a study: expected aequorea cells STUDY.toml {option}")
     toml = load_toml(config) if config else {}
     number = _number_of_markers(markers, toml, given)
-    parameters = merge_parameters(
-        cells_parameters(number), toml=toml, flags=given, toml_name=str(config)
-    )
+    model = cells_parameters(number)
+    if config:
+        toml = with_located_paths(model, toml, config.parent)
+    parameters = merge_parameters(model, toml=toml, flags=given, toml_name=str(config))
     if write_config_to is not None:
         write_config(parameters.values, write_config_to)
         return None
@@ -244,6 +267,7 @@ def _count_study(
     *,
     gpu: bool,
     blind: bool,
+    scheduler: str | None = None,
 ) -> int:
     """Exit code 1 if a sample failed; all others are in the tables."""
     from aequorea.pipelines.cells.study import count_study
@@ -253,6 +277,7 @@ def _count_study(
             study,
             out=out,
             workers=execution.workers or 1,
+            scheduler=scheduler,
             use_gpu=gpu,
             blind=blind,
             flags=given,

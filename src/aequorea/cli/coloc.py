@@ -12,7 +12,12 @@ from aequorea.cli.derive import given_for, with_options
 from aequorea.errors import InputError
 from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
 from aequorea.pipelines.run.execution import Execution
-from aequorea.pipelines.run.parameters import load_toml, merge_parameters, write_config
+from aequorea.pipelines.run.parameters import (
+    load_toml,
+    merge_parameters,
+    with_located_paths,
+    write_config,
+)
 from aequorea.pipelines.run.progress import terminal_progress
 
 
@@ -40,9 +45,12 @@ def coloc(
     Writes one directory: report.html, tables, images.zarr, run.json. The same command again
     continues an interrupted run, and recomputes only what a changed parameter touches.
     """
+    toml = load_toml(config) if config else {}
+    if config:
+        toml = with_located_paths(ColocalizationParameters, toml, config.parent)
     parameters = merge_parameters(
         ColocalizationParameters,
-        toml=load_toml(config) if config else None,
+        toml=toml,
         flags=given_for(ColocalizationParameters, flags),
         toml_name=str(config),
     )

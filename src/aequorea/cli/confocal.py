@@ -16,6 +16,7 @@ from aequorea.pipelines.run.parameters import (
     load_toml,
     merge_parameters,
     parameter_fields,
+    with_located_paths,
     write_config,
 )
 from aequorea.pipelines.run.progress import terminal_progress
@@ -33,6 +34,9 @@ confocal = App(
     help_format="plaintext",
 )
 
+confocal.command("aequorea.cli.confocal_calibration:flatfield", name="flatfield")
+confocal.command("aequorea.cli.confocal_calibration:chromatic", name="chromatic")
+
 
 @confocal.default
 @with_options(_MODEL, Execution)
@@ -45,7 +49,8 @@ def analyse(
         Parameter(help="Directory of the run. [default: ./<input name>.aequorea]"),
     ] = None,
     config: Annotated[
-        Path | None, Parameter(help="TOML file with parameters; flags win over it.")
+        Path | None,
+        Parameter(help="TOML file with parameters; its paths are relative to it; flags win."),
     ] = None,
     write_config_to: Annotated[
         Path | None,
@@ -58,6 +63,13 @@ def analyse(
         bool,
         Parameter(help="Study: name samples by code and keep conditions out of all tables."),
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        Parameter(
+            help="Study: address of a dask scheduler (tcp://host:8786) whose workers do the "
+            "images; needs aequorea[cluster]."
+        ),
+    ] = None,
     **flags: Any,
 ) -> int | None:
     """Cells, nuclei and puncta in 3D, from stacks to numbers per cell and effects per animal.
@@ -76,9 +88,17 @@ def analyse(
                 "a STUDY.toml holds its own parameters under [params]; single options can be "
                 "given beside it, --config and --write-config cannot"
             )
-        return _analyse_study(files[0], out, execution, given, blind=blind)
-    if blind:
-        raise InputError("--blind is for a study: expected aequorea confocal STUDY.toml --blind")
+        return _analyse_study(
+            files[0],
+            out,
+            execution,
+            given,
+            blind=blind,
+            scheduler=scheduler,
+        )
+    if blind or scheduler is not None:
+        option = "--blind" if blind else "--scheduler"
+        raise InputError(f"{option} is for a study: expected aequorea confocal STUDY.toml {option}")
 
     from aequorea.pipelines.confocal.workflow import (
         default_out,
@@ -89,9 +109,10 @@ def analyse(
 
     toml = load_toml(config) if config else {}
     spoken: dict[str, Any] = {name.split("__", 1)[0]: {} for name in given if "__" in name}
-    parameters = merge_parameters(
-        model_for({**spoken, **toml}), toml=toml, flags=given, toml_name=str(config)
-    )
+    model = model_for({**spoken, **toml})
+    if config:
+        toml = with_located_paths(model, toml, config.parent)
+    parameters = merge_parameters(model, toml=toml, flags=given, toml_name=str(config))
     if write_config_to is not None:
         write_config(parameters.values, write_config_to)
         return None
@@ -137,12 +158,15 @@ def triage(
 
     Decisions are kept beside the study and take effect when it is run again (aequorea confocal
     STUDY.toml): only what they touch is computed. In a blinded study samples have their codes.
+    Without samples: every image with its state, its traffic light and what was decided. The page
+    triage.html of the study has the images, the reasons of their lights, and these commands.
 
     Parameters
     ----------
     study : Path
         Directory of the study.
     """
+    from aequorea.pipelines.confocal.lights import overall_lights
     from aequorea.pipelines.confocal.triage import Verdict, decide, read_decisions
     from aequorea.pipelines.study.state import read_state
 
@@ -155,11 +179,12 @@ def triage(
         chosen.append("redo")
     given = given_for(_MODEL, flags)
     if not samples and not chosen:
-        decisions = read_decisions(study)
+        decisions, lights = read_decisions(study), overall_lights(study)
         for name, state in read_state(study).samples.items():
             decision = decisions.get(name)
             told = "" if decision is None else f"{decision.verdict} {decision.reason}".strip()
-            sys.stdout.write(f"{name}\t{state.state}\t{told or 'not looked at'}\n")
+            light = lights.get(name, "-")
+            sys.stdout.write(f"{name}\t{state.state}\t{light}\t{told or 'not looked at'}\n")
         return
     if len(chosen) != 1 or not samples:
         raise InputError(
@@ -182,6 +207,7 @@ def _analyse_study(
     given: Mapping[str, Any],
     *,
     blind: bool,
+    scheduler: str | None = None,
 ) -> int:
     """Exit code 1 if a sample failed; all others are in the tables."""
     from aequorea.pipelines.confocal.study import analyse_study
@@ -191,6 +217,7 @@ def _analyse_study(
             study,
             out=out,
             workers=execution.workers or 1,
+            scheduler=scheduler,
             blind=blind,
             flags=given,
             progress=progress,

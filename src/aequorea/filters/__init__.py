@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "background": ("local_background",),
     "binning": ("bins_for", "mean_of_bins", "unbinned_labels"),
     "hot_pixels": ("repair_hot_pixels",),
+    "illumination": ("FlatField", "correct_illumination", "estimate_flat_field", "flat_of"),
     "prefilters": ("apply_prefilters", "gaussian", "median", "negative_log"),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}

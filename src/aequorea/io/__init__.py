@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from aequorea.io.download import cached_download
     from aequorea.io.info import FileInfo, describe
     from aequorea.io.labels import read_labels
+    from aequorea.io.movies.opening import open_movie
+    from aequorea.io.movies.timestamps import TimeCheck, check_times
+    from aequorea.io.movies.video_writer import write_video
     from aequorea.io.ome_tiff import write_ome_tiff
     from aequorea.io.ome_zarr_writer import write_ome_zarr
     from aequorea.io.regions import read_regions
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "open": ("aequorea.io.registry", "open_image"),
+    "open_movie": ("aequorea.io.movies.opening", "open_movie"),
+    "TimeCheck": ("aequorea.io.movies.timestamps", "TimeCheck"),
+    "check_times": ("aequorea.io.movies.timestamps", "check_times"),
+    "write_video": ("aequorea.io.movies.video_writer", "write_video"),
     "Reader": ("aequorea.io.registry", "Reader"),
     "readers": ("aequorea.io.registry", "readers"),
     "find_reader": ("aequorea.io.registry", "find_reader"),
@@ -37,10 +44,13 @@ _HOME = {
 __all__ = [
     "FileInfo",
     "Reader",
+    "TimeCheck",
     "cached_download",
+    "check_times",
     "describe",
     "find_reader",
     "open",
+    "open_movie",
     "read_labels",
     "read_regions",
     "read_table",
@@ -49,6 +59,7 @@ __all__ = [
     "write_ome_tiff",
     "write_ome_zarr",
     "write_table",
+    "write_video",
 ]
 
 

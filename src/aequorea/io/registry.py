@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "aequorea.readers"
 HEAD_BYTES = 4096
-_BUILT_IN = ("tiff", "raster", "nd2", "czi", "ome_zarr", "npy")
+_BUILT_IN = (
+    "tiff", "raster", "nd2", "czi", "ome_zarr", "npy", "movies.video", "movies.hdf5",
+    "movies.scanbox", "movies.folder",
+)  # fmt: skip
 _LAST_RESORT = "bioio_fallback"
 
 
@@ -149,7 +152,7 @@ def find_reader(path: Path) -> Reader:
         return fallback
     if path.is_dir():
         raise FileFormatError(
-            f"{path}: a folder that is not OME-Zarr; "
+            f"{path}: a folder that is not OME-Zarr, and without images or movies; "
             "expected a file, or a folder with zarr.json or .zattrs"
         )
     names = ", ".join(reader.name for reader in known)

@@ -101,7 +101,7 @@ def stack_quality(image: npt.ArrayLike, *, spacing_um: Sequence[float | None]) -
         raise InputError("image: no finite values")
     background = _mode(values)
     below = values[values <= background]
-    noise = noise_of(np.nan_to_num(stack))
+    noise = noise_of(np.nan_to_num(stack) if stack.dtype.kind == "f" else stack)
     if len(below) > 100:
         spread = float(np.sqrt(np.mean((below - background) ** 2)))
         noise = min(noise, spread) if noise > 0 and spread > 0 else max(noise, spread)

@@ -60,9 +60,9 @@ def folder_name(text: str) -> str:
 
 
 def smallest_unsigned(labels: NDArray[Any]) -> NDArray[Any]:
-    """Labels in the smallest usual type that holds them."""
+    """Labels in the smallest usual type that holds them: themselves if that is theirs."""
     largest = int(labels.max()) if labels.size else 0
     dtype = next(
         t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max
     )
-    return labels.astype(dtype)
+    return labels.astype(dtype, copy=False)

@@ -10,6 +10,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "PunctaDetection",
         "detect_puncta",
     ),
+    "chromatic": (
+        "BeadShift",
+        "bead_positions",
+        "bead_shift",
+    ),
     "copy_numbers": (
         "CopyNumbers",
         "SingleMolecule",

@@ -40,7 +40,7 @@ def checked_mask(
     """A mask of the shape of the image, if there is one."""
     if mask is None:
         return None
-    inside = np.asarray(mask).astype(bool)
+    inside = np.asarray(mask).astype(bool, copy=False)
     if inside.shape != shape:
         raise AxisMismatchError(
             f"mask: expected the shape of the image {shape}, found {inside.shape}"

@@ -28,7 +28,7 @@ _BULK = np.linspace(
 _FIRST = 5
 _ROUNDS = 60
 _TAIL = 0.98
-_FEWEST = 100
+FEWEST = 100
 _ASSUMED = 1000  # maxima of noise where there are too few to tell
 _WELL_SAMPLED_PX = 2.5  # wider spots are larger, and their noise is no different
 _SIZE = {2: (768, 768), 3: (48, 160, 160)}
@@ -231,7 +231,7 @@ def common_threshold(
         raise InputError(f"false_per_image: expected a number above 0, found {false_per_image}")
     bulks = [_bulk(heights, noise, false_per_image) for heights in images]
     per_image = np.array([bulk.limit for bulk in bulks])
-    known = np.array([len(heights) >= _FEWEST for heights in images])
+    known = np.array([len(heights) >= FEWEST for heights in images])
     value = float(np.median(per_image[known] if known.any() else per_image))
     above = np.array([np.count_nonzero(heights >= value) for heights in images], np.int64)
     expected = np.array(
@@ -273,11 +273,11 @@ def _bulk(heights: FloatArray, noise: NoiseMaxima, false_per_image: float) -> _B
     A fifth of the candidates is taken for noise at first; the limit found from it lets more in,
     until the limit stays. Starting from all, many spots would pass for noise.
     """
-    if len(heights) < _FEWEST:
+    if len(heights) < FEWEST:
         limit = noise.height_above(false_per_image / _ASSUMED)
         return _Bulk(n=len(heights), shift=0.0, scale=1.0, limit=limit)
     quantiles = noise.quantile(_BULK)
-    fewest = max(len(heights) // _FIRST, _FEWEST // 2)
+    fewest = max(len(heights) // _FIRST, FEWEST // 2)
     n = fewest
     for _ in range(_ROUNDS):
         slope, intercept = np.polyfit(quantiles, np.quantile(heights[:n], _BULK), 1)
@@ -321,10 +321,10 @@ def _notes_on_images(
     expected: FloatArray,
 ) -> list[str]:
     notes = []
-    few = [k for k, heights in enumerate(images) if len(heights) < _FEWEST]
+    few = [k for k, heights in enumerate(images) if len(heights) < FEWEST]
     if few:
         notes.append(
-            f"{_listed(few)}: fewer than {_FEWEST} local maxima, too few to measure noise by; "
+            f"{_listed(few)}: fewer than {FEWEST} local maxima, too few to measure noise by; "
             "white noise is assumed"
         )
     usual = np.asarray(stats.poisson.ppf(0.99, np.maximum(expected, 1e-12)))

@@ -24,6 +24,7 @@ DPI = 192
 PIXELS_DPI = 144
 _COARSEST_DPI = 80.0
 _LARGEST_BYTES = 1_000_000
+_JPEG_QUALITY, _COARSEST_JPEG_DPI = 82, 48.0
 CSS_PX_PER_INCH = 96
 _FONT_PT = 9
 
@@ -111,6 +112,10 @@ def to_picture(figure: Figure, alt: str, *, dpi: float = DPI) -> Picture:
         Pixels per inch, lowered until the picture is small enough to be one of many on a page.
     """
     width, height = figure.get_size_inches()
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # or every saving draws twice
     while True:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
@@ -119,6 +124,34 @@ def to_picture(figure: Figure, alt: str, *, dpi: float = DPI) -> Picture:
         dpi = max(_COARSEST_DPI, 0.75 * dpi)
     return Picture(
         png=buffer.getvalue(),
+        width_px=round(width * CSS_PX_PER_INCH),
+        height_px=round(height * CSS_PX_PER_INCH),
+        alt=alt,
+    )
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A figure that is mostly pixels of a microscope, which JPEG holds in a fifth of the bytes."""
+
+    jpeg: bytes
+    width_px: int
+    height_px: int
+    alt: str
+
+
+def to_photograph(figure: Figure, alt: str, *, dpi: float, most: int) -> Photograph:
+    """Render a figure as JPEG within so many bytes, more coarsely if need be."""
+    width, height = figure.get_size_inches()
+    while True:
+        buffer = io.BytesIO()
+        options = {"quality": _JPEG_QUALITY, "optimize": True}
+        figure.savefig(buffer, format="jpg", dpi=dpi, pil_kwargs=options)
+        if buffer.tell() <= most or dpi <= _COARSEST_JPEG_DPI:
+            break
+        dpi = max(_COARSEST_JPEG_DPI, 0.85 * dpi)
+    return Photograph(
+        jpeg=buffer.getvalue(),
         width_px=round(width * CSS_PX_PER_INCH),
         height_px=round(height * CSS_PX_PER_INCH),
         alt=alt,

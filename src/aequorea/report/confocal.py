@@ -13,7 +13,9 @@ from aequorea.report.checks import Check, bad, fine, note, percent
 from aequorea.report.confocal_figures import (
     cdf_figure,
     chance_figure,
+    depth_figure,
     elbow_figure,
+    point_curves_figure,
     shells_figure,
     views_figure,
 )
@@ -44,7 +46,14 @@ _GRAPH_BYTES = 260_000
 _DIM_SNR, _SATURATED, _FADED, _MOVED_UM = 4.0, 1e-3, 0.5, 1.0
 _FOUND = 0.8
 _MOST_CELLS = 40
-_DISTANCE = "median distance to the nucleus"
+_QUALITY = (
+    "As recorded, before any correction. Signal: what half a percent of the voxels exceed, above "
+    "the background. Saturated: share of voxels at the largest value. Sharpest plane: where fine "
+    "detail is strongest, from 0. Largest step: movement within the plane from one plane to the "
+    "next (drift)"
+)
+_WORKBOOK = "results/confocal.xlsx"
+_DISTANCE, _RANDOM = "median distance to the nucleus", "random puncta"
 
 
 def write_report(run_dir: Path) -> Path:
@@ -86,14 +95,18 @@ def report_html(run_dir: Path) -> str:
         measures=list(_measures(run, names)),
         per_cell=_per_cell(run, names),
         views=list(_views(run, image, names, plates)),
+        workbook=_WORKBOOK if (run_dir / _WORKBOOK).is_file() else "",
+        gallery=(run_dir / "gallery.html").is_file() and len(run.table("cells")),
         distances=list(_distances(run, names, plates)),
-        nulls=_null(run),
+        nulls=_nulls(run),
+        patterns=list(_patterns(run, names, plates)),
         molecules=list(molecule_plates(run, names, plates)),
         landmarks=[
             (name, list(_to_landmark(run, role, name, names, plates)))
             for role, name in _landmarks(run, names).items()
         ],
         elbows=list(_elbows(run, names, plates)),
+        depths=list(_depths(run, plates)),
         edits=list(hand_edits(run, names)),
         tables=list(_tables(run, names)),
         methods=methods_of_confocal(run, names),
@@ -149,17 +162,29 @@ def _of_channels(run: RunContents) -> Iterator[Check]:
     if not len(clipped):
         yield fine("saturation")
     faded = table[table["light_at_the_end"] < _FADED]
-    for name, left in zip(faded["channel"], faded["light_at_the_end"], strict=True):
+    for role, name, left in zip(
+        faded["role"], faded["channel"], faded["light_at_the_end"], strict=True
+    ):
+        missed = "Puncta are missed at depth. " if role.startswith("puncta") else ""
         yield note(
             f"{name} fades with depth: {percent(left)} of the light of the first plane is left at "
-            "the last. Puncta are missed at depth; nothing was corrected, as real differences "
-            "along z look the same."
+            f"the last. {missed}"
+            + (
+                "Intensities were multiplied by what the fit says is lost: real differences along "
+                "z are erased with it."
+                if run.parameter("attenuation_correction")
+                else "Nothing was corrected, as real differences along z look the same."
+            )
         )
     if not len(faded) and table["light_at_the_end"].notna().any():
         yield fine("fading with depth")
     moved = table[table["largest_step_um"] > _MOVED_UM]
     for name, step in zip(moved["channel"], moved["largest_step_um"], strict=True):
         yield note(f"{name} jumps by {number(step)} µm between two planes: did the sample move?")
+    if not len(moved) and table["largest_step_um"].notna().any():
+        yield fine("movement between planes")
+    if len(table) > 1:
+        yield _of_registration(run)
     hot = table[table["n_hot_pixels"] > 0]
     if len(hot):
         told = ", ".join(
@@ -167,6 +192,16 @@ def _of_channels(run: RunContents) -> Iterator[Check]:
             for c, n in zip(hot["channel"], hot["n_hot_pixels"], strict=True)
         )
         yield note(f"Hot pixels were replaced: {told}.")
+
+
+def _of_registration(run: RunContents) -> Check:
+    if not len(run.table("chromatic")):
+        return note(
+            "Registration between channels was not checked: without beads nothing is known of "
+            "chromatic shift, and nothing was corrected. Distances between channels of less than "
+            "about 0.3 µm are not to be trusted (aequorea confocal chromatic)."
+        )
+    return fine("registration between channels (measured on beads)")
 
 
 def _of_cells(run: RunContents) -> Iterator[Check]:
@@ -218,7 +253,7 @@ def _of_puncta(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
 def _landmarks(run: RunContents, names: Mapping[str, str]) -> dict[str, str]:
     """Structures within cells that distances were measured to."""
     ends = "_volume_um3"
-    columns = [c.removesuffix(ends) for c in run.table("cells") if c.endswith(ends)]
+    columns = [str(c).removesuffix(ends) for c in run.table("cells") if str(c).endswith(ends)]
     roles = [c for c in columns if c.rstrip("0123456789") == "landmark"]
     return {role: names.get(role, role) for role in roles}
 
@@ -409,7 +444,9 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
             most=_GRAPH_BYTES,
         )
     chance = run.table("chance")
-    chance = chance[(chance["measure"] == _DISTANCE) & chance["ratio"].notna()]
+    chance = chance[
+        (chance["measure"] == _DISTANCE) & (chance["null"] == _RANDOM) & chance["ratio"].notna()
+    ]
     if len(chance):
         yield plates.draw(
             chance_figure(chance, names, "median distance over chance"),
@@ -439,17 +476,53 @@ def _to_landmark(
         )
 
 
-def _null(run: RunContents) -> str:
-    """The null hypothesis in words, with its unit of inference."""
+def _patterns(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
+    curves = run.table("point_curves")
+    if not len(curves):
+        return
+    lines = (
+        "Thin: each cell, in colour where it leaves its own global envelope; thick: mean of the "
+        "cells; dashed: expected under the null; shaded: mean of the cells' envelopes, what "
+        "chance does to one cell. "
+    )
+    for curve, title, text in (
+        (
+            "L",
+            "Crowds and gaps: L(r) − r.",
+            (
+                "Above the band puncta have more neighbours within r than by chance, below it "
+                "fewer. At small r even chance is below 0, as nearer puncta are seen as one."
+            ),
+        ),
+        (
+            "G",
+            "Nearest neighbours: G(r).",
+            (
+                "Share of puncta whose nearest other one is within r, minus what is expected. "
+                "Above the band neighbours are nearer than by chance."
+            ),
+        ),
+    ):
+        yield plates.draw(
+            point_curves_figure(curves, names, curve),
+            title,
+            lines + text,
+            f"{title[:-1]} of each cell with the envelope of the null",
+            dpi=DPI,
+            most=_GRAPH_BYTES,
+        )
+
+
+def _nulls(run: RunContents) -> list[str]:
+    """The null hypotheses in words, with their units of inference."""
     told = run.table("chance")
     told = told[told["p_value"].notna()] if len(told) else told
     if not len(told):
-        return ""
-    first = told.iloc[0]
-    return (
-        f"Null hypothesis of the p-values in the table: {str(first['hypothesis']).rstrip('.')}. "
-        f"Unit of inference: {first['unit']}."
-    )
+        return []
+    found: dict[str, tuple[str, str]] = {}
+    for null, hypothesis, unit in zip(told["null"], told["hypothesis"], told["unit"], strict=True):
+        found.setdefault(str(null), (str(hypothesis).rstrip("."), str(unit)))
+    return [f"Null “{n}”: {h}. Unit of inference: {u}." for n, (h, u) in found.items()]
 
 
 def _elbows(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
@@ -468,6 +541,29 @@ def _elbows(run: RunContents, names: Mapping[str, str], plates: Plates) -> Itera
     )
 
 
+def _depths(run: RunContents, plates: Plates) -> Iterator[Plate]:
+    curves, fits = run.table("depth"), run.table("depth_fits")
+    if not len(curves) or not curves["mean_in_cells"].notna().any():
+        return
+    corrected = bool(run.parameter("attenuation_correction"))
+    yield plates.draw(
+        depth_figure(curves, fits),
+        "Light against depth.",
+        "Mean intensity inside cells (of the nuclear stain: inside nuclei) above the median "
+        "outside them, plane by plane; the line is an exponential fitted to planes with enough of "
+        "the cells. The first and the last planes are dimmed by blur. Light lost in the sample, "
+        "bleaching, and true differences along z look the same here. "
+        + (
+            "Intensities of puncta and proteins were multiplied by what the line loses."
+            if corrected
+            else "Nothing was corrected."
+        ),
+        "Mean intensity in cells against depth",
+        dpi=DPI,
+        most=_GRAPH_BYTES,
+    )
+
+
 def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, DataTable]]:
     channels = {
         "channel": "channel",
@@ -477,14 +573,46 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
         "signal": "signal",
         "snr": "signal over noise",
         "saturated_fraction": "saturated",
+        "sharpest_plane": "sharpest plane",
         "light_at_the_end": "light left at the last plane",
         "largest_step_um": "largest step (µm)",
         "n_hot_pixels": "hot pixels",
     }
     yield (
         "Quality of the channels",
-        named(run.table("channels"), channels, file="tables/channels.csv"),
+        named(
+            run.table("channels"),
+            channels,
+            file="tables/channels.csv",
+            explained=[
+                _QUALITY,
+            ],
+        ),
     )
+    if len(run.table("depth_fits")):
+        columns = {
+            "channel": "channel",
+            "half_depth_um": "half is lost in (µm)",
+            "half_depth_low_um": "95 % from",
+            "half_depth_high_um": "up to",
+            "n_planes": "planes",
+            "reason": "note",
+        }
+        fits = named(run.table("depth_fits"), columns, file="tables/depth_fits.csv")
+        yield "Light against depth", fits
+    if len(run.table("chromatic")):
+        columns = {
+            "channel": "channel",
+            **{f"shift_{a}_nm": f"shift {a} (nm)" for a in "zyx"},
+            **{f"error_{a}_nm": f"error {a}" for a in "zyx"},
+            "n_beads": "beads",
+            "moved": "moved",
+        }
+        explained = ("Shifts against the channel of the nuclei in the middle of the stack.",)
+        table = named(
+            run.table("chromatic"), columns, file="tables/chromatic.csv", explained=explained
+        )
+        yield "Chromatic shifts, from beads", table
     if len(run.table("thresholds")):
         columns = {
             "channel": "channel",
@@ -543,6 +671,7 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
         columns = {
             "cell": "cell",
             "channel": "channel",
+            "null": "null",
             "measure": "measure",
             "n_puncta": "puncta",
             "observed": "observed",
@@ -551,9 +680,11 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "ratio_low": "chance from",
             "ratio_high": "to",
             "p_value": "p",
+            "reason": "note",
         }
         yield "Against chance, cell by cell", named(shown, columns, file="tables/chance.csv")
 
 
 def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    return table.assign(channel=[names.get(r, r) for r in table["role"]])
+    told = [" + ".join(names.get(r, r) for r in role.split("+")) for role in table["role"]]
+    return table.assign(channel=told)

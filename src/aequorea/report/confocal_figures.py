@@ -39,6 +39,7 @@ _TALLEST_IN = 4.4
 _MOST_DOTS = 4000
 _SHEET_ACROSS = 6
 _CONDITIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a7a7a", "#e69f00")
+_LIGHTS = {"green": "#1b7f4d", "amber": "#9a6700", "red": "#b3261e"}
 _BY_CHANCE = "by chance"  # as the table distribution_curves calls it
 
 
@@ -176,6 +177,29 @@ def shells_figure(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     return figure
 
 
+def depth_figure(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
+    """Mean of each channel in the cells, plane by plane, with the fit of an exponential."""
+    roles = list(dict.fromkeys(table["role"]))
+    figure, panels = panels_for(len(roles))
+    for role, axes in zip(roles, panels, strict=True):
+        own, fit = table[table["role"] == role], fits[fits["role"] == role].iloc[0]
+        plain_axes(
+            axes,
+            xlabel="depth (µm)",
+            ylabel="mean in cells above background",
+            title=str(fit["channel"]),
+        )
+        axes.plot(own["z_um"], own["mean_in_cells"], "o", color=ACCENT, ms=3.5)
+        clear = np.isfinite(float(fit["half_depth_high_um"]))
+        told = f"half is lost in {fit['half_depth_um']:.3g} µm" if clear else "no clear loss"
+        if own["fit"].notna().any():
+            axes.plot(own["z_um"], own["fit"], color=INK, lw=1.4, label=told)
+        seen = own["mean_in_cells"].to_numpy(float)
+        axes.set_ylim(min(0.0, float(np.nanmin(seen))), 1.35 * max(float(np.nanmax(seen)), 1e-9))
+        add_legend(axes, loc="upper right")
+    return figure
+
+
 def chance_figure(table: pd.DataFrame, names: Mapping[str, str], what: str) -> Figure:
     """Observed over expected of each cell, with how far chance alone spreads it."""
     roles = list(dict.fromkeys(table["role"]))
@@ -193,6 +217,77 @@ def chance_figure(table: pd.DataFrame, names: Mapping[str, str], what: str) -> F
         axes.set_yticks(place if len(labels) else [], labels)
         axes.set_ylim(-0.7, max(len(own), 1) - 0.3)
     return figure
+
+
+def point_curves_figure(table: pd.DataFrame, names: Mapping[str, str], curve: str) -> Figure:
+    """L(r) − r or G of every cell, for each kind and pair of kinds, with the null's envelope.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table ``point_curves``.
+    names : mapping of role to str
+    curve : {"L", "G"}
+        G is drawn as its difference from what the null expects.
+    """
+    own = table[table["curve"] == curve]
+    kinds = list(own[["role", "other"]].drop_duplicates().itertuples(index=False, name=None))
+    figure, panels = panels_for(len(kinds))
+    for (role, other), axes in zip(kinds, panels, strict=True):
+        cells = own[(own["role"] == role) & (own["other"] == other)].copy()
+        if curve == "G":
+            expected = cells["expected"].to_numpy(float)
+            for column in ("observed", "low", "high", "expected"):
+                cells[column] = cells[column].to_numpy(float) - expected
+        shown = names.get(role, role)
+        plain_axes(
+            axes,
+            xlabel="r (µm)",
+            ylabel="L(r) − r (µm)" if curve == "L" else "G(r) − expected",
+            title=f"{shown} to {names.get(other, other)}" if other else shown,
+        )
+        grid = np.linspace(0, float(cells.groupby("cell")["r_um"].max().median()), 60)[1:]
+        curves = {c: _on_grid(cells, c, grid) for c in ("observed", "expected", "low", "high")}
+        axes.fill_between(
+            grid,
+            _mean_of_known(curves["low"]),
+            _mean_of_known(curves["high"]),
+            color=SOFT,
+            alpha=0.25,
+            lw=0,
+            label="by chance, one cell",
+        )
+        for _, cell in cells.groupby("cell"):
+            leaves = ((cell["observed"] < cell["low"]) | (cell["observed"] > cell["high"])).any()
+            colour = ACCENT if leaves else SOFT
+            near = cell[cell["r_um"] <= grid[-1]]
+            axes.plot(near["r_um"], near["observed"], color=colour, lw=0.7, alpha=0.55)
+        axes.plot(grid, _mean_of_known(curves["observed"]), color=ACCENT, lw=1.8, label="mean")
+        axes.plot(
+            grid, _mean_of_known(curves["expected"]), "--", color=INK, lw=1.3, label="expected"
+        )
+        axes.set_xlim(0, grid[-1])
+        add_legend(axes, loc="lower right" if curve == "L" else "upper right")
+    return figure
+
+
+def _on_grid(cells: pd.DataFrame, column: str, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each cell's curve, shape (cells, grid); NaN beyond its own radii."""
+    return np.array(
+        [
+            np.interp(grid, c["r_um"], c[column], left=np.nan, right=np.nan)
+            for _, c in cells.groupby("cell")
+        ]
+    )
+
+
+def _mean_of_known(curves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the cells at each radius that at least half of them have."""
+    known = np.isfinite(curves)
+    mean = np.full(curves.shape[1], np.nan)
+    many = known.sum(axis=0) >= max(1, (len(curves) + 1) // 2)
+    mean[many] = np.nanmean(curves[:, many], axis=0)
+    return mean
 
 
 def elbow_figure(
@@ -255,13 +350,14 @@ def condition_curves_figure(table: pd.DataFrame, names: Mapping[str, str], xlabe
 
 
 def contact_sheet(
-    tiles: Sequence[tuple[str, NDArray[Any], Sequence[NDArray[Any] | None]]],
+    tiles: Sequence[tuple[str, NDArray[Any], Sequence[NDArray[Any] | None], str]],
 ) -> Figure:
     """Small pictures of all images with outlines of nuclei and cells.
 
     Parameters
     ----------
-    tiles : sequence of (title, plane, (nuclei, cells))
+    tiles : sequence of (title, plane, (nuclei, cells), light)
+        Light is green, amber or red: the colour of the title, which says it in words, too.
     """
     across = min(_SHEET_ACROSS, len(tiles))
     down = math.ceil(len(tiles) / across)
@@ -270,13 +366,13 @@ def contact_sheet(
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
-    for axes, (title, plane, labels) in zip(panels, tiles, strict=False):
+    for axes, (title, plane, labels, light) in zip(panels, tiles, strict=False):
         picture = np.repeat(0.9 * stretch(fit_to_panel(plane))[..., None], 3, axis=-1)
         for found, colour in zip(labels, (NUCLEUS, CELL), strict=True):
             if found is not None:
                 picture = paint(picture, outlines(fit_to_panel(found, labels=True)), colour)
         axes.imshow(picture, interpolation="antialiased")
-        set_title(axes, printable(title, 24))
+        set_title(axes, printable(title, 24), color=_LIGHTS[light])
     return figure
 
 

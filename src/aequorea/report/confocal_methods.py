@@ -27,6 +27,8 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
         )
     if p("repair_hot_pixels"):
         text.say("Single voxels brighter than light through a lens can be were replaced")
+    for sentence in _light(run, names):
+        text.say(sentence)
     if p("recipe") == "3cams":
         text.say(
             "Nuclei and the body of the one cell of the image were found by the 3CaMs recipe in "
@@ -45,14 +47,8 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
             "share of its cell's cytosol that lies nearer to the nucleus: even puncta have a mean "
             "of 0.5, whatever the shape of the cell"
         )
-        text.say(
-            f"Each cell with at least {p('nulls.least_puncta')} cytosolic puncta was held against "
-            f"{p('nulls.n_simulations')} random placements of as many points in its own cytosol "
-            "(complete spatial randomness); the p-value of all curves together is that of a "
-            "global rank envelope. Real cells are rarely random: what is reported is observed "
-            "over expected, and compared between animals",
-            "myllymaki2017",
-        )
+        for sentence, paper in _nulls(run, len(spots)):
+            text.say(sentence, *paper)
     for sentence in (*methods_of_molecules(run, names), *_landmarks(run, names)):
         text.say(sentence)
     if len(spots) > 1:
@@ -68,15 +64,104 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
             "image, away from puncta, and detecting again"
         )
     for role in (r for r in names if r.startswith("protein")):
+        above = (
+            "the median outside all cells"
+            if p(f"{role}.background") in {None, "none"}
+            else "its background"
+        )
         text.say(
-            f"The intensity of {names[role]} was measured above the median outside all cells; its "
-            "distances are weighted by intensity"
+            f"The intensity of {names[role]} was measured above {above}; its distances are "
+            "weighted by intensity"
         )
     text.say(
         f"The cytosol was divided into {p('distances.n_shells')} shells of equal volume by the "
         "distance from the nucleus"
     )
     return text
+
+
+def _light(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
+    """What was corrected in the images."""
+    p = run.parameter
+    for role, name in names.items():
+        dark = p(f"{role}.dark")
+        level = "a dark image" if p(f"{role}.dark_image") is not None else "a dark level"
+        if dark is not None:
+            level = f"a dark level of {number(dark)}"
+        subtracted = dark is not None or p(f"{role}.dark_image") is not None
+        if p(f"{role}.flat_field") is not None:
+            yield f"{name} had {level} subtracted and was divided by a flat field of mean 1" + (
+                "; its puncta were found and fitted in counts, and only their intensities divided"
+                if role.startswith("puncta")
+                else ""
+            )
+        elif subtracted:
+            yield f"{name} had {level} subtracted"
+        if not role.startswith("puncta") and p(f"{role}.background") == "given":
+            level = number(p(f"{role}.background_level"))
+            yield f"A background of {level} was subtracted from {name}"
+        if not role.startswith("puncta") and p(f"{role}.background") == "local":
+            yield (
+                f"The background of {name}, the grey opening of each plane by a disc of "
+                f"{number(p(f'{role}.background_radius_um'))} µm, was subtracted"
+            )
+    if p("attenuation_correction"):
+        yield (
+            "Intensities of puncta and proteins were multiplied by what an exponential fitted to "
+            "the mean in cells, plane by plane, loses with depth"
+        )
+    if p("chromatic") is not None:
+        yield (
+            "Chromatic shifts were measured on beads: positions of puncta were moved to where the "
+            "channel of the nuclei would show them, images of cells and proteins by whole voxels"
+        )
+
+
+def _nulls(run: RunContents, n_kinds: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What chance is, as far as detection lets it be seen."""
+    p = run.parameter
+    by_depth = p("detection.efficiency") and p("nulls.null_by_depth")
+    apart = float(p("nulls.null_hard_core_sd"))
+    yield (
+        f"Each cell with at least {p('nulls.least_puncta')} cytosolic puncta was held against "
+        f"{p('nulls.n_simulations')} random placements of as many points in its own cytosol"
+        + (
+            ", as dense at each depth as spots put into the image were found there"
+            if by_depth
+            else ""
+        )
+        + (
+            f", no two of them within {number(apart)} SD of a spot along each axis, as detection "
+            "takes most pairs that near for one"
+            if apart
+            else ""
+        )
+        + "; the p-value of all curves together is that of a global rank envelope. Real cells are "
+        "rarely random: what is reported is observed over expected, and compared between animals",
+        ("myllymaki2017",),
+    )
+    if p("nulls.null_foci_moved"):
+        yield (
+            "The distance to the nucleus was also held against foci moved and turned as wholes",
+            (),
+        )
+    if p("nulls.point_curves"):
+        yield (
+            (
+                "L(r) − r (edges corrected by the isotropised set covariance of each cytosol) and "
+                "the distribution function of distances to the nearest punctum are shown with "
+                "global envelopes (extreme rank length)"
+            ),
+            ("myllymaki2017",),
+        )
+    if n_kinds > 1 and p("nulls.null_kinds_swapped"):
+        yield (
+            (
+                "Kinds of puncta were swapped within shells of equal volume around the nucleus and "
+                "neighbours of different kinds counted"
+            ),
+            (),
+        )
 
 
 def _compartments(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:

@@ -121,7 +121,7 @@ def light_figure(
         spots = own.groupby("spot").agg({"intensity": "sum", "isolated": "first"})
         light = spots["intensity"].to_numpy(float)
         one = float(single["light"])
-        edges = np.linspace(0, max(4.0 * one, one), 41)
+        edges = np.linspace(0, 4.0 * one, 41).tolist()
         plain_axes(axes, xlabel="light (grey levels)", ylabel="puncta", title=names[role])
         alone = light[spots["isolated"].to_numpy(bool)]
         shown = np.clip(light, 0, edges[-1])

@@ -12,6 +12,7 @@ from aequorea.report.canvas import DPI, PIXELS_DPI
 from aequorea.report.cells_views import names_of
 from aequorea.report.checks import Check, few, fine, note, percent
 from aequorea.report.confocal_figures import condition_curves_figure, contact_sheet, elbow_figure
+from aequorea.report.confocal_lights import ImageLight, lights_of, lights_table
 from aequorea.report.confocal_methods import methods_of_confocal
 from aequorea.report.data_table import DataTable, named
 from aequorea.report.methods import MethodsText
@@ -23,6 +24,7 @@ from aequorea.report.study import (
     KEPT,
     SampleColumn,
     StudyContents,
+    counted,
     design_of,
     facts_of,
     failures,
@@ -44,14 +46,17 @@ from aequorea.report.study_methods import say_comparison, say_controls, say_samp
 from aequorea.report.superplot import superplot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["write_report"]
 
-_TABLES = ("cells", "channels", "thresholds", "elbows", "triage", "efficiency")
+_TABLES = (
+    "cells", "channels", "thresholds", "elbows", "triage", "efficiency", "common_thresholds",
+    "traffic_lights",
+)  # fmt: skip
 _BEGIN = ("comparison", "distribution_")
-_DIM_SNR, _SATURATED = 4.0, 1e-3
+_WORKBOOK = "results/confocal.xlsx"
 _MOST_PANELS = 12
 _FOREMOST = ("share of the cytosol nearer to the nucleus", "over an even spread", "puncta per cell")
 _MOST_SHEETS = 24
@@ -100,7 +105,7 @@ def report_html(directory: Path) -> str:
     names = _names(study)
     quantities = list(_quantities(study))
     controls = controls_of(study, [])
-    plates = Plates()
+    plates, lights = Plates(), lights_of(study)
     return render_page(
         "confocal_study.html.j2",
         workflow="confocal stacks",
@@ -117,8 +122,11 @@ def report_html(directory: Path) -> str:
         curves=list(_curves(study, names, plates)),
         curve_tables=list(_curve_tables(study, names)),
         elbows=_elbows(study, names, plates),
-        sheet=_sheet(study, plates),
-        samples=_samples(study, names),
+        sheet=_sheet(study, lights, plates),
+        lights=lights_table(lights),
+        triage_page=bool(lights),
+        workbook=_WORKBOOK if (directory / _WORKBOOK).is_file() else "",
+        samples=_samples(study, names, lights),
         triage=_triage(study),
         controls=controls if len(study.controls) else None,
         tables=[],
@@ -355,7 +363,8 @@ def _elbows(study: StudyContents, names: Mapping[str, str], plates: Plates) -> P
         elbow_figure(_on_common_levels(curves), levels, names),
         "Puncta against the threshold.",
         "Mean over all images of how many candidates reach each threshold; dashed, the one in "
-        "force, the same for all images unless it was given for some.",
+        "force, the same for all images unless it was given for some. "
+        + ". ".join([*_common_thresholds(study, names), ""]).strip(),
         "Number of puncta against the threshold",
         dpi=DPI,
         most=200_000,
@@ -377,31 +386,36 @@ def _on_common_levels(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _sheet(study: StudyContents, plates: Plates) -> Plate | None:
-    """Every image, small, with what was found in it."""
+def _sheet(study: StudyContents, lights: Sequence[ImageLight], plates: Plates) -> Plate | None:
+    """Every image, small, with what was found in it and its light; red ones first."""
+    directories = dict(zip(study.measured["sample"], study.measured["directory"], strict=True))
+    seen = [light for light in lights if light.sample in directories]
     tiles = []
-    for row in records(study.measured.head(_MOST_SHEETS)):
-        image = StoredImage(study.run.path / str(row["directory"]))
+    for light in seen[:_MOST_SHEETS]:
+        image = StoredImage(study.run.path / str(directories[light.sample]))
         channel = image.channels[min(1, len(image.channels) - 1)]
         labels = [image.label_projection(name) for name in ("nuclei", "cells")]
-        title = str(row["sample"])
-        tiles.append((title, image.projection(channel), labels))
+        title = f"{light.word}  {light.sample}"
+        tiles.append((title, image.projection(channel), labels, light.light))
     if not tiles:
         return None
-    more = len(study.measured) - len(tiles)
+    more = len(seen) - len(tiles)
     return plates.draw(
         contact_sheet(tiles),
         "All images.",
-        "Maximum projections of the cell channel with outlines of nuclei (blue) and cells (yellow)"
-        + (f"; {more} more are on their own pages" if more > 0 else "")
-        + ". Reject or redo what is wrong: aequorea confocal triage.",
+        "Maximum projections of the cell channel with outlines of nuclei (blue) and cells (yellow),"
+        " and the light of each image: ✕ red, ! amber, ✓ green"
+        + (f"; {more} more are on triage.html" if more > 0 else "")
+        + ".",
         "Contact sheet of all images with outlines",
         dpi=PIXELS_DPI,
         most=1_400_000,
     )
 
 
-def _samples(study: StudyContents, names: Mapping[str, str]) -> DataTable:
+def _samples(
+    study: StudyContents, names: Mapping[str, str], lights: Sequence[ImageLight]
+) -> DataTable:
     cells = study.run.table("cells")
     columns = []
     if len(cells):
@@ -412,35 +426,37 @@ def _samples(study: StudyContents, names: Mapping[str, str]) -> DataTable:
             mean = cells.groupby("sample")[column].mean()
             heading = f"{names.get(role, role)} per cytosol"
             columns.append(SampleColumn(column=column, heading=heading, values=_plain(mean)))
-    return sample_table(study, columns, _look_at(study))
+    look_at = {light.sample: light.reasons for light in lights if light.light != "green"}
+    return sample_table(study, columns, look_at)
 
 
 def _plain(values: pd.Series[Any]) -> dict[str, float]:
     return {str(name): float(value) for name, value in values.items()}
 
 
-def _look_at(study: StudyContents) -> dict[str, list[str]]:
-    """Why a sample needs looking at, by name."""
-    found: dict[str, list[str]] = {}
+def _far_thresholds(study: StudyContents) -> list[dict[str, Any]]:
+    table = study.run.table("common_thresholds")
+    return records(table[table["far"].astype(bool)]) if len(table) else []
 
-    def tell(sample: str, why: str) -> None:
-        found.setdefault(sample, []).append(why)
 
-    for row in records(study.run.table("channels")):
-        if float(row["snr"]) < _DIM_SNR:
-            tell(row["sample"], f"{row['channel']} is dim")
-        if float(row["saturated_fraction"]) > _SATURATED:
-            tell(row["sample"], f"{row['channel']} is saturated")
-    counted = study.run.table("cells")
-    have = set(counted["sample"]) if len(counted) else set()
-    for name in study.measured["sample"]:
-        if name not in have:
-            tell(str(name), "no cells")
-    for row in records(study.run.table("triage")):
-        tell(
-            row["sample"], f"{row['verdict']} by hand{': ' if row['reason'] else ''}{row['reason']}"
-        )
-    return found
+def _common_thresholds(study: StudyContents, names: Mapping[str, str]) -> Iterator[str]:
+    """Where the thresholds that all images share come from."""
+    table = study.run.table("common_thresholds")
+    for role, rows in table.groupby("role", sort=False) if len(table) else ():
+        left_out = rows[rows["left_out"] != ""]["left_out"].value_counts(sort=False)
+        n_images = len(rows) - int(left_out.sum())
+        without = ", ".join(f"{n} {why}" for why, n in left_out.items())
+        if n_images:
+            yield (
+                f"The threshold of {names.get(str(role), role)} is the median of those that "
+                f"{counted(n_images, 'image')} would have alone"
+                + (f" (left out: {without})" if without else "")
+            )
+        else:
+            yield (
+                f"No image was left to take a common threshold of {names.get(str(role), role)} "
+                f"from (left out: {without}), so every image has its own"
+            )
 
 
 def _triage(study: StudyContents) -> DataTable | None:
@@ -473,6 +489,13 @@ def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]
     if rejected:
         yield note(f"Rejected by hand, and left out of comparisons: {few(rejected)}.")
     thresholds = study.run.table("thresholds")
+    for row in _far_thresholds(study):
+        yield note(
+            f"Alone, {row['sample']} would have a threshold of {row['role']} of "
+            f"{number(float(row['own_threshold']))}, not the common "
+            f"{number(float(row['common_threshold']))}: its noise or background is unlike that of "
+            "the others."
+        )
     for role, rows in thresholds.groupby("role", sort=False) if len(thresholds) else ():
         if rows["threshold"].nunique() > 1:
             yield note(
@@ -534,6 +557,8 @@ def _methods(
     )
     text = methods_of_confocal(reduced, names) if names else MethodsText()
     say_samples(text, study)
+    for said in _common_thresholds(study, names):
+        text.say(said)
     say_comparison(text, study, quantities, what="numbers per cell")
     if len(study.run.table("distribution_comparison")):
         text.say(

@@ -76,6 +76,11 @@ def png_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
+def jpeg_uri(jpeg: bytes) -> str:
+    """A JPEG as the address of an image inside the page."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -90,6 +95,7 @@ def _environment() -> jinja2.Environment:
         "fixed": fixed,
         "p_value": p_value,
         "png_uri": png_uri,
+        "jpeg_uri": jpeg_uri,
     }
     environment.globals["DASH"] = DASH
     return environment

@@ -15,7 +15,7 @@ import zarr
 from aequorea.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -198,6 +198,16 @@ class StoredImage:
         axes = [axis["name"] for axis in described["axes"]]
         index = {"t": t, "z": z}
         return np.asarray(group["0"][tuple(index.get(a, slice(None)) for a in axes)])
+
+    def box(self, channel: str, box: Sequence[slice]) -> NDArray[Any]:
+        """A part of one channel of a stack, shape (z, y, x)."""
+        index = {"c": self.channels.index(channel), "t": 0}
+        places = dict(zip("zyx", box, strict=True))
+        return np.asarray(self._level[tuple(places.get(a, index.get(a)) for a in self.axes)])
+
+    def labels_box(self, name: str, box: Sequence[slice]) -> NDArray[Any]:
+        """The same part of a label image."""
+        return np.asarray(self._group[f"labels/{name}"]["0"][tuple(box)])
 
     def projection(self, channel: str) -> NDArray[Any]:
         """Maximum over z of one channel, shape (y, x)."""

@@ -223,7 +223,7 @@ def segment_bodies(
         cells = above.astype(np.int32)
         fine = unbinned_labels(cells, grid.bins, stack.shape)
         if seeds is not None:
-            fine = np.where(seeds > 0, np.int32(1), fine)
+            np.copyto(fine, 1, where=seeds > 0)
         return Segmentation(labels=fine, facts=facts | {"n_without_nucleus": 0}, notes=())
     markers = _coarse_seeds(seeds, grid.bins, smooth.shape)
     above |= markers > 0
@@ -232,8 +232,9 @@ def segment_bodies(
     pieces, n_pieces = ndimage.label(above & (cells == 0), np.ones((3, 3, 3)))
     if keep_without_nucleus and n_pieces:
         cells = np.where(pieces > 0, pieces + int(seeds.max(initial=0)), cells).astype(np.int32)
+    del smooth, above, markers, landscape, pieces
     fine = unbinned_labels(cells, grid.bins, stack.shape)
-    fine = np.where(seeds > 0, seeds, fine).astype(np.int32)
+    np.copyto(fine, seeds, where=seeds > 0, casting="unsafe")
     notes: tuple[str, ...] = ()
     if n_pieces:
         kept = "kept" if keep_without_nucleus else "dropped"
@@ -245,14 +246,16 @@ def segment_bodies(
 
 def cytosol_of(cells: npt.ArrayLike, nuclei: npt.ArrayLike) -> Labels:
     """Cells without their nuclei, with the numbers of the cells."""
-    bodies = np.asarray(cells)
-    return np.where(np.asarray(nuclei) > 0, 0, bodies).astype(np.int32)
+    cytosol = np.array(cells, dtype=np.int32)
+    cytosol[np.asarray(nuclei) > 0] = 0
+    return cytosol
 
 
-def membrane_of(cells: npt.ArrayLike) -> Labels:
+def membrane_of(cells: npt.ArrayLike) -> npt.NDArray[np.integer[Any]]:
     """The outermost voxels of each cell: those with a face on something else.
 
-    The border of the image is no membrane: a cell that is cut by it goes on beyond.
+    The border of the image is no membrane: a cell that is cut by it goes on beyond. Labels have
+    the type of the cells, and int32 where that is wider.
 
     Examples
     --------
@@ -260,15 +263,26 @@ def membrane_of(cells: npt.ArrayLike) -> Labels:
     array([[[0, 3, 0, 3, 0]]], dtype=int32)
     """
     bodies = np.asarray(cells)
-    edge = np.zeros(bodies.shape, bool)
-    for axis in range(bodies.ndim):
-        ahead = [slice(None)] * bodies.ndim
+    membrane = np.zeros(bodies.shape, bodies.dtype if bodies.dtype.itemsize <= 4 else np.int32)
+    for z, plane in enumerate(bodies):
+        edge = _changes(plane)
+        for beside in bodies[max(z - 1, 0) : z + 2]:
+            edge |= beside != plane
+        np.copyto(membrane[z], plane, where=edge, casting="unsafe")
+    return membrane
+
+
+def _changes(plane: npt.NDArray[Any]) -> BoolArray:
+    """Pixels with a side on another label."""
+    edge = np.zeros(plane.shape, bool)
+    for axis in range(plane.ndim):
+        ahead = [slice(None)] * plane.ndim
         behind = list(ahead)
         ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        differs = bodies[tuple(ahead)] != bodies[tuple(behind)]
+        differs = plane[tuple(ahead)] != plane[tuple(behind)]
         edge[tuple(ahead)] |= differs
         edge[tuple(behind)] |= differs
-    return np.where(edge, bodies, 0).astype(np.int32)
+    return edge
 
 
 def cell_of_each_nucleus(nuclei: npt.ArrayLike, cells: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -280,7 +294,7 @@ def cell_of_each_nucleus(nuclei: npt.ArrayLike, cells: npt.ArrayLike) -> npt.NDA
     array([7, 0])
     """
     seeds, bodies = np.atleast_1d(np.asarray(nuclei)), np.atleast_1d(np.asarray(cells))
-    boxes = ndimage.find_objects(seeds.astype(np.int32, copy=False))
+    boxes = ndimage.find_objects(seeds)
     owners = np.zeros(len(boxes), np.int64)
     for k, box in enumerate(boxes):
         if box is not None:

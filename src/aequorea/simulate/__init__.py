@@ -17,6 +17,7 @@ _HOMES = {
     "confocal": ("ConfocalStack", "PunctaLaw", "SimulatedPuncta", "simulated_confocal"),
     "nuclei": ("simulated_markers", "simulated_nuclei"),
     "puncta": ("render_puncta",),
+    "recordings": ("write_daq_recording", "write_onix_recording", "write_v3_recording"),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 

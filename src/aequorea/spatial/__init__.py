@@ -69,6 +69,7 @@ _HOMES = {
         "Chance",
         "CsrTest",
         "csr_test",
+        "held_against_chance",
     ),
     "window": ("SetCovariance", "set_covariance"),
     "shells": (

@@ -99,7 +99,7 @@ def hard_core_points(
     spacing_um: Spacing,
     rng: Seed,
     *,
-    distance_um: float,
+    distance_um: float | Sequence[float],
     weights: npt.ArrayLike | None = None,
     n_simulations: int = 1,
     max_tries: int = 10_000,
@@ -112,8 +112,9 @@ def hard_core_points(
         How many; of points only their number is used.
     mask, spacing_um, rng, weights, n_simulations
         As in :func:`random_points`.
-    distance_um : float, µm
-        No two points are nearer than this.
+    distance_um : float or sequence of float, µm
+        No two points are nearer than this; one length per axis is an ellipsoid about each point
+        that no other lies in, such as what a microscope cannot resolve.
     max_tries : int, default 10,000
         Places tried for one point before giving up.
 
@@ -147,26 +148,26 @@ def hard_core_points(
     inside, spacing = checked_mask(mask, spacing_um)
     count = points if np.ndim(points) == 0 else len(checked_points(points, inside.ndim))
     n = whole_number("points", count, 0)
-    _require_length("distance_um", distance_um)
+    apart, scale = _ellipsoid(distance_um, inside.ndim)
     placed, failed = _placed(
         np.zeros((n, inside.ndim)),
         np.arange(n + 1),
         inside,
-        spacing,
+        spacing / scale,
         rng,
         share=_cumulative(weights, inside),
         rotation=0,
-        separation=float(distance_um),
+        separation=apart,
         n_simulations=whole_number("n_simulations", n_simulations, 0),
         max_tries=whole_number("max_tries", max_tries, 1),
     )
     if failed:
         raise InputError(
-            f"distance_um: {n} points {distance_um:g} µm apart do not fit into "
+            f"distance_um: {n} points {distance_um} µm apart do not fit into "
             f"{_amount(inside, spacing)}, {failed[1]} were placed before one found no room in "
             f"{max_tries} tries; expected fewer points or a shorter distance"
         )
-    return placed
+    return placed * scale
 
 
 def moved_clusters(
@@ -403,6 +404,22 @@ def whole_number(name: str, value: Any, smallest: int) -> int:
 def _require_length(name: str, value: float) -> None:
     if not (np.isfinite(value) and value >= 0):
         raise InputError(f"{name}: expected a length of at least 0 µm, found {value!r}")
+
+
+def _ellipsoid(distance_um: float | Sequence[float], ndim: int) -> tuple[float, FloatArray]:
+    """Length of the last axis, and how many times as long each axis is."""
+    lengths = np.atleast_1d(np.asarray(distance_um, dtype=np.float64))
+    if lengths.shape not in ((1,), (ndim,)):
+        raise AxisMismatchError(
+            f"distance_um: expected one length or {ndim}, found shape {lengths.shape}"
+        )
+    for length in lengths:
+        _require_length("distance_um", float(length))
+    if (lengths == 0).any() and (lengths > 0).any():
+        raise InputError(f"distance_um: expected lengths all above 0 or all 0, found {distance_um}")
+    last = float(lengths[-1])
+    scale = lengths / last if last > 0 else np.ones_like(lengths)
+    return last, np.broadcast_to(scale, ndim).copy()
 
 
 def _labels(name: str, labels: Any, n: int) -> IntArray:

@@ -16,6 +16,7 @@ from aequorea.spatial.nulls import (
     checked_mask,
     checked_points,
     checked_weights,
+    hard_core_points,
     points_inside,
     random_points,
     whole_number,
@@ -29,14 +30,15 @@ from aequorea.spatial.point_patterns import (
 from aequorea.spatial.window import SetCovariance, set_covariance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Chance", "CsrTest", "csr_test"]
+__all__ = ["Chance", "CsrTest", "csr_test", "held_against_chance"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 HYPOTHESIS = "The points lie independently of each other, {where} over the mask."
+APART = "The points lie at random, {where} over the mask, no two nearer than {apart} µm."
 UNIT = "point within this mask (not the cell or the animal)"
 
 _BATCH = 1_000_000  # points simulated at a time: 24 MB
@@ -125,6 +127,7 @@ def csr_test(
     *,
     rng: Seed,
     weights: npt.ArrayLike | None = None,
+    hard_core_um: float | Sequence[float] | None = None,
     covariance: SetCovariance | None = None,
     pair_radii_um: npt.ArrayLike | None = None,
     n_simulations: int = 999,
@@ -143,6 +146,9 @@ def csr_test(
     rng : Generator, int or None
     weights : array_like, shape of the mask, optional
         Relative density under the null, such as how well puncta are detected at each depth.
+    hard_core_um : float or sequence of float, µm, optional
+        Random points are no nearer to each other than this, in all directions or along each axis
+        (:func:`hard_core_points`): two spots within the resolution are seen as one.
     covariance : SetCovariance, optional
         Of the mask, if it is at hand.
     pair_radii_um : array_like, optional
@@ -161,15 +167,16 @@ def csr_test(
     Raises
     ------
     AxisMismatchError, CalibrationError, InputError
-        If what was given makes no sense. Too few points are no error: numbers are NaN with a
-        reason.
+        If what was given makes no sense, or so many points do not fit with the hard core. Too few
+        points are no error: numbers are NaN with a reason.
 
     Notes
     -----
     Each simulated point keeps the place of an observed one within its voxel, so that positions on
-    the voxel grid are compared with positions on the grid. Curves are left without edge correction
-    (K: isotropised translation correction), the same for data and simulations. The p-values of
-    the three numbers are not corrected for their being three; ``p_value`` is one test.
+    the voxel grid are compared with positions on the grid (not with a hard core). Curves are left
+    without edge correction (K: isotropised translation correction), the same for data and
+    simulations. The p-values of the three numbers are not corrected for their being three;
+    ``p_value`` is one test.
 
     Rejection says only that the points are not random in this mask. Rates under the null:
     ``benchmarks/results/calibration_points.csv``.
@@ -197,7 +204,13 @@ def csr_test(
             len(points), inside, spacing, covariance, pair_radii_um
         )
     patterns = _with_simulations(
-        points, inside, spacing, np.random.default_rng(rng), weights, n_sets if measures else 0
+        points,
+        inside,
+        spacing,
+        np.random.default_rng(rng),
+        weights,
+        hard_core_um if len(points) > 1 else None,
+        n_sets if measures else 0,
     )
     found = _measured(measures, patterns)
     curves = {
@@ -211,7 +224,7 @@ def csr_test(
         "neighbours": why,
     }
     numbers = {
-        name: _held_against_chance(found[name][0]) if name in found else Chance(reason=reason)
+        name: held_against_chance(found[name][0]) if name in found else Chance(reason=reason)
         for name, reason in reasons.items()
     }
     pairs = measures.get("neighbours")
@@ -230,9 +243,7 @@ def csr_test(
         n_points=len(points),
         n_outside=int(np.count_nonzero(~kept)),
         n_simulations=n_sets,
-        hypothesis=HYPOTHESIS.format(
-            where="evenly" if weights is None else "in proportion to the weights"
-        ),
+        hypothesis=_in_words(weights is not None, hard_core_um),
         reason="" if found else why,
     )
 
@@ -338,6 +349,7 @@ def _with_simulations(
     spacing: FloatArray,
     rng: np.random.Generator,
     weights: npt.ArrayLike | None,
+    hard_core_um: float | Sequence[float] | None,
     n_simulations: int,
 ) -> Iterator[FloatArray]:
     """The pattern itself, then batches of simulated ones."""
@@ -345,7 +357,26 @@ def _with_simulations(
     batch = max(1, _BATCH // max(len(points), 1))
     for done in range(0, n_simulations, batch):
         size = min(batch, n_simulations - done)
-        yield random_points(points, inside, spacing, rng, weights=weights, n_simulations=size)
+        if hard_core_um is None:
+            yield random_points(points, inside, spacing, rng, weights=weights, n_simulations=size)
+        else:
+            yield hard_core_points(
+                points,
+                inside,
+                spacing,
+                rng,
+                distance_um=hard_core_um,
+                weights=weights,
+                n_simulations=size,
+            )
+
+
+def _in_words(weighted: bool, hard_core_um: float | Sequence[float] | None) -> str:
+    where = "in proportion to the weights" if weighted else "evenly"
+    if hard_core_um is None:
+        return HYPOTHESIS.format(where=where)
+    lengths = np.atleast_1d(np.asarray(hard_core_um, dtype=np.float64))
+    return APART.format(where=where, apart=" × ".join(f"{length:.3g}" for length in lengths))
 
 
 def _measured(
@@ -362,13 +393,40 @@ def _measured(
     }
 
 
-def _held_against_chance(values: FloatArray) -> Chance:
-    """The first of the values against the others."""
-    observed, chance = float(values[0]), values[1:]
+def held_against_chance(values: npt.ArrayLike) -> Chance:
+    """A number beside the same number of simulated patterns.
+
+    Parameters
+    ----------
+    values : array_like, shape (1 + s,)
+        That of the data first.
+
+    Returns
+    -------
+    Chance
+
+    Raises
+    ------
+    InputError
+        If there is no simulation, or a value is not finite.
+
+    Examples
+    --------
+    >>> found = held_against_chance([5.0, *range(39)])
+    >>> found.ratio.__round__(3), found.p_value
+    (0.263, 0.35)
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all():
+        raise InputError(
+            "values: expected a finite number and those of at least one simulation, found "
+            f"shape {found.shape}"
+        )
+    observed, chance = float(found[0]), found[1:]
     n_low, n_high = np.count_nonzero(chance <= observed), np.count_nonzero(chance >= observed)
     expected = float(chance.mean())
     # The first and last simulation beyond which p is at most 0.05.
-    k = max(1, int(0.025 * len(values)))
+    k = max(1, int(0.025 * len(found)))
     low, high = np.sort(chance)[[k - 1, -k]]
     return Chance(
         observed=observed,
@@ -376,7 +434,7 @@ def _held_against_chance(values: FloatArray) -> Chance:
         ratio=_over(observed, expected),
         ratio_low=_over(observed, high),
         ratio_high=_over(observed, low),
-        p_value=min(1.0, 2 * (min(n_low, n_high) + 1) / len(values)),
+        p_value=min(1.0, 2 * (min(n_low, n_high) + 1) / len(found)),
     )
 
 

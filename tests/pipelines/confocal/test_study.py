@@ -85,20 +85,38 @@ def test_curves_are_one_per_animal_and_the_mean_of_them(result):
     assert own["low"].isna().all()  # bands only from six animals on
 
 
+def candidates(run_dir):
+    return {p.name: p.stat().st_mtime_ns for p in (run_dir / "candidates").iterdir()}
+
+
 def test_nothing_is_done_twice_and_a_rejected_image_is_left_out(folder, result):
     again = analyse_study(folder / "study.toml")
     assert again.executed == ()
+    before = {d.name: candidates(d) for d in again.run_dirs.values() if d.name != "broken"}
     decide(result.directory, ["sham1"], "reject", reason="out of focus")
     without = analyse_study(folder / "study.toml")
-    assert without.executed == ()
     assert set(without.summary.executed) >= {"triage", "comparison", "distributions"}
     row = without.table("comparison").set_index("column").loc["puncta_n"]
     assert row["n_reference"] == 1
     assert np.isnan(row["p_value"])
     assert "sham1" in set(without.table("cells")["sample"])
+    common = without.table("common_thresholds").set_index("sample")
+    assert common["left_out"].to_dict() == {
+        "sham0": "",
+        "sham1": "rejected",
+        "TAC0": "",
+        "TAC1": "",
+    }
+    left = common.loc[common["left_out"] == "", "own_threshold"].median()
+    assert without.table("thresholds")["threshold"].tolist() == [left] * 4
+    for run_dir in without.run_dirs.values():  # only what depends on the threshold follows
+        if run_dir.name != "broken":
+            assert before[run_dir.name] == candidates(run_dir)
+    page = without.summary.report.read_text(encoding="utf-8")
+    assert "is the median of those that 3 images would have alone (left out: 1 rejected)" in page
     decide(result.directory, ["sham1"], "redo", overrides={"nuclei.diameter_um": "3.2"})
     redone = analyse_study(folder / "study.toml")
-    assert redone.executed == ("sham1",)
+    assert "sham1" in redone.executed
     assert redone.table("comparison").set_index("column").loc["puncta_n", "n_reference"] == 2
     assert read_decisions(result.directory)["sham1"].overrides == {"nuclei.diameter_um": "3.2"}
     (result.directory / "triage.json").unlink()

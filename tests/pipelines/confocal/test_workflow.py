@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
@@ -10,7 +11,8 @@ from aequorea.errors import CalibrationError, ChannelError, InputError
 from aequorea.io import read_labels, write_ome_tiff
 from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
-from aequorea.pipelines.confocal.anatomy import Anatomy
+from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
+from aequorea.pipelines.confocal.measures import protein_columns
 from aequorea.pipelines.confocal.puncta import located
 from aequorea.pipelines.run import verify
 from aequorea.segmentation.recipes import three_cams_bodies
@@ -292,3 +294,43 @@ def test_a_spot_fitted_beyond_the_stack_belongs_to_the_cell_below(stack):
     assert table["cell"].tolist() == [1]
     assert table["compartment"].tolist() == ["cytosol"]
     assert table["z_um"].tolist() == [-0.6]
+
+
+def test_labels_of_few_cells_take_a_byte_and_change_nothing(stack):
+    wide = Anatomy(stack.cells.astype(np.int32), stack.nuclei.astype(np.int32), stack.spacing_um)
+    narrow = Anatomy(stack.cells.astype(np.uint8), stack.nuclei.astype(np.uint8), stack.spacing_um)
+    for name in ("landmarks", "membranes", "cytosol"):
+        found = getattr(narrow, name)
+        assert found.dtype == np.uint8
+        assert np.array_equal(found, getattr(wide, name))
+    assert geometry_of_cells(narrow).equals(geometry_of_cells(wide))
+    assert narrow.with_nucleus().tolist() == wide.with_nucleus().tolist() == [1, 2]
+
+
+def test_a_protein_has_the_mean_over_cytosol_and_nucleus(stack):
+    anatomy = Anatomy(stack.cells.astype(np.uint8), stack.nuclei.astype(np.uint8), stack.spacing_um)
+    image, labels = stack.images["protein"], np.array([1, 2])
+    found, background = protein_columns(image, anatomy, labels, near_um=1.0)
+    expected = ndimage.mean(image, anatomy.cytosol, labels) - background
+    assert np.array_equal(found["mean_cytosol"], expected)
+    expected = ndimage.mean(image, anatomy.landmarks, labels) - background
+    assert np.array_equal(found["mean_nucleus"], expected)
+
+
+def test_a_channel_may_be_renamed_and_spots_be_wider_in_a_rerun(stack_file, channels, tmp_path):
+    bare = {**channels, "nuclei": {"channel": "nuclei"}, "detection": {"efficiency": False}}
+    del bare["protein"]
+    first = analyse(stack_file, parameters=bare, out=tmp_path / "run")
+    assert "Ryr2" in set(first.table("channels")["channel"])
+    renamed = {**bare, "puncta": {"channel": "Ryr2", "name": "mRNA", "spot_sigma_z_um": 0.1}}
+    again = analyse(stack_file, parameters=renamed, out=tmp_path / "run")
+    fresh = analyse(stack_file, parameters=renamed, out=tmp_path / "fresh")
+    assert "mRNA" in set(again.table("channels")["channel"])
+    pd.testing.assert_frame_equal(again.table("channels"), fresh.table("channels"))
+
+
+def test_a_threshold_within_the_noise_is_refused(stack_file, channels, tmp_path):
+    low = {**channels, "puncta": {"channel": "Ryr2", "threshold": 2.0}}
+    with pytest.raises(InputError, match="SD of the noise at least"):
+        analyse(stack_file, parameters=low, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -26,6 +26,12 @@ class Counting(Parameters):
     labels: Path | None = None
 
 
+def doubled(number):
+    if number < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * number
+
+
 def count(context, sample, parameters):
     text = sample.file.read_text()
     if "bad" in text:

@@ -16,6 +16,7 @@ from aequorea.errors import FileMissingError, InputError, OutputError, RunError
 from aequorea.pipelines.run import verify
 from aequorea.pipelines.study import FirstPass, Sample, Study, load_study, run_study, unblind
 from aequorea.pipelines.study.batch import _record_hash
+from aequorea.pipelines.study.blinding import told_names
 from aequorea.pipelines.study.state import read_state
 
 SCRIPT = Path(__file__).with_name("fake_workflow.py")
@@ -517,9 +518,10 @@ def test_a_first_pass_sees_all_samples_before_any_is_finished(run, letters, fold
     study = load_study(folder / "study.toml")
     seen = []
 
-    def then(run_dirs):
-        seen.extend(d.name for d in run_dirs)
-        lengths = [int(pd.read_parquet(d / "tables/cells.parquet")["total"][0]) for d in run_dirs]
+    def then(images):
+        seen.extend(sample.name for sample, _ in images)
+        tables = [pd.read_parquet(d / "tables/cells.parquet") for _, d in images]
+        lengths = [int(table["total"][0]) for table in tables]
         assert lengths == [3, 4, 0]
         return partial(letters.run_one, study=study)
 
@@ -528,3 +530,13 @@ def test_a_first_pass_sees_all_samples_before_any_is_finished(run, letters, fold
     assert seen == ["A", "C", "N"]
     assert result.done == ("A", "C", "N")
     assert "is bad" in result.failed["B"]
+
+
+def test_decisions_by_code_are_known_by_name_once_a_study_is_unblinded(run, folder):
+    samples = load_study(folder / "study.toml").samples
+    result = run(blind=True)
+    assert told_names(samples, result.directory) == {}
+    unblind(result.directory)
+    told = told_names(samples, result.directory)
+    assert set(told) == set(result.run_dirs)
+    assert set(told.values()) == set("ABCN")

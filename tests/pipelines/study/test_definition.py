@@ -306,3 +306,25 @@ def test_a_sample_travels_between_processes():
     sample = Sample(name="a", file=__file__, metadata={"sex": "f"})
     content = reduction.ForkingPickler.dumps(sample)
     assert reduction.ForkingPickler.loads(content) == sample
+
+
+def test_paths_of_a_study_are_relative_to_its_file(folder, letters, tmp_path, monkeypatch):
+    (folder / "labels.txt").write_text("x")
+    toml = folder / "study.toml"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    for given in ("labels.txt", str(folder / "labels.txt")):
+        toml.write_text(f'sheet = "samples.csv"\n[params]\nlabels = "{given}"\n')
+        study = load_study(toml)
+        assert study.shared_parameters(letters.Counting).values.labels == folder / "labels.txt"
+        for sample in study.samples:
+            found = study.sample_parameters(sample, letters.Counting).values
+            assert found.labels == folder / "labels.txt"
+    (folder / "samples.csv").write_text("file,params.labels\na.txt,labels.txt\n")
+    toml.write_text('sheet = "samples.csv"\n')
+    monkeypatch.chdir(folder.parent)
+    study = load_study(f"{folder.name}/study.toml")
+    (sample,) = study.samples
+    found = study.sample_parameters(sample, letters.Counting).values.labels
+    assert found.resolve() == (folder / "labels.txt").resolve()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from aequorea.pipelines.kept_tables import kept_table, table_outputs, write_tabl
 from aequorea.pipelines.run.execution import Execution
 from aequorea.pipelines.run.parameters import flat_values
 from aequorea.pipelines.run.steps import Step, rerun_step
-from aequorea.pipelines.study.batch import run_study, study_workflow
+from aequorea.pipelines.study.batch import run_study, study_workflow, threads_of_each
 from aequorea.pipelines.study.collection import LEADING
 from aequorea.pipelines.study.comparison import check_method_of_fractions, comparison_step
 from aequorea.pipelines.study.controls import ControlParameters, controls_step
@@ -28,6 +27,7 @@ from aequorea.pipelines.study.samples import samples_step
 from aequorea.pipelines.study.state import read_state
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from aequorea.pipelines.run.parameters import Effective
@@ -45,6 +45,7 @@ def count_study(
     *,
     out: str | os.PathLike[str] | None = None,
     workers: int = 1,
+    scheduler: str | None = None,
     use_gpu: bool = True,
     blind: bool = False,
     flags: Mapping[str, Any] | None = None,
@@ -61,6 +62,9 @@ def count_study(
         Directory of the study.
     workers : int, default 1
         Images at a time.
+    scheduler : str, optional
+        Address of a dask scheduler whose workers do the images instead; see
+        :func:`aequorea.pipelines.study.run_study`.
     use_gpu : bool
     blind : bool
         Name samples by code and leave conditions out of all tables; see
@@ -101,7 +105,7 @@ def count_study(
             study=loaded,
             use_gpu=use_gpu,
             flags=dict(flags or {}),
-            threads=max(1, (os.cpu_count() or 1) // max(1, workers)),
+            threads=threads_of_each(workers, scheduler),
         ),
         out=directory,
         workflow=WORKFLOW,
@@ -110,6 +114,7 @@ def count_study(
             _summaries, study=loaded, directory=directory, shared=shared, flags=dict(flags or {})
         ),
         workers=workers,
+        scheduler=scheduler,
         blind=blind,
         progress=progress,
     )

@@ -42,7 +42,6 @@ from aequorea.pipelines.cells.unbiased import (
     with_fractions,
     with_reference,
 )
-from aequorea.pipelines.cells.workbook import write_workbook
 from aequorea.pipelines.kept_pixels import folder_name, smallest_unsigned, stacked_image
 from aequorea.pipelines.kept_tables import table_outputs, write_tables
 from aequorea.pipelines.label_edits import change_table
@@ -58,6 +57,7 @@ from aequorea.pipelines.run.steps import (
     run_steps,
 )
 from aequorea.pipelines.run.verification import open_run
+from aequorea.pipelines.workbook import write_workbook
 from aequorea.segmentation.backends import backend
 from aequorea.segmentation.edits import label_changes
 from aequorea.segmentation.parameters import POSTFILTER_FIELDS, PREFILTER_FIELDS

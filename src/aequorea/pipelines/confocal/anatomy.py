@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aequorea.pipelines.confocal.compartments import cell_landmarks
-from aequorea.segmentation.compartments import membrane_of
-from aequorea.spatial.distances import CellDistances, cell_distances, distance_map_by_label
+from aequorea.measure import measure_objects
+from aequorea.segmentation.compartments import cell_of_each_nucleus, membrane_of
+from aequorea.spatial.distances import (
+    CellDistances,
+    boxes_of,
+    cell_distances,
+    distance_map_by_label,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -22,29 +28,32 @@ class Anatomy:
 
     Attributes
     ----------
-    cells, nuclei : ndarray of int32, shape (z, y, x)
-        Nuclei have their own numbers.
+    cells, nuclei : ndarray of int, shape (z, y, x)
+        Nuclei have their own numbers. All label images made of them have the type of the cells:
+        give the smallest unsigned one.
     spacing_um : (float, float, float)
     """
 
-    cells: NDArray[np.int32]
-    nuclei: NDArray[np.int32]
+    cells: NDArray[np.integer[Any]]
+    nuclei: NDArray[np.integer[Any]]
     spacing_um: tuple[float, float, float]
 
     @cached_property
-    def landmarks(self) -> NDArray[np.int32]:
+    def landmarks(self) -> NDArray[np.integer[Any]]:
         """Nuclei with the numbers of their cells, nothing outside of them."""
         return cell_landmarks(self.nuclei, self.cells)
 
     @cached_property
-    def membranes(self) -> NDArray[np.int32]:
+    def membranes(self) -> NDArray[np.integer[Any]]:
         """Outermost voxels of every cell."""
         return membrane_of(self.cells)
 
     @cached_property
-    def cytosol(self) -> NDArray[np.int32]:
+    def cytosol(self) -> NDArray[np.integer[Any]]:
         """Cells without their nuclei."""
-        return np.where(self.landmarks > 0, 0, self.cells).astype(np.int32)
+        cytosol = self.cells.copy()
+        cytosol[self.landmarks > 0] = 0
+        return cytosol
 
     @cached_property
     def distances(self) -> tuple[CellDistances, ...]:
@@ -66,5 +75,49 @@ class Anatomy:
 
     def with_nucleus(self) -> NDArray[np.int64]:
         """Numbers of the cells that have a nucleus."""
-        found = np.unique(self.landmarks)
-        return found[found > 0].astype(np.int64)
+        return np.array(list(boxes_of(self.landmarks)), dtype=np.int64)
+
+
+def cell_landmarks(
+    nuclei: NDArray[np.integer[Any]], cells: NDArray[np.integer[Any]]
+) -> NDArray[np.integer[Any]]:
+    """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
+    owners = cell_of_each_nucleus(nuclei, cells)
+    landmarks = np.zeros_like(cells)
+    for number, box in boxes_of(nuclei).items():
+        owner = owners[number - 1]
+        if owner > 0:
+            inside = (nuclei[box] == number) & (cells[box] == owner)
+            landmarks[box][inside] = owner
+    return landmarks
+
+
+def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
+    """One row per cell: where it is, how large, how many nuclei."""
+    import pandas as pd
+
+    cells, nuclei, spacing = anatomy.cells, anatomy.nuclei, anatomy.spacing_um
+    owner = cell_of_each_nucleus(nuclei, cells)
+    measured = measure_objects(cells, spacing_um=spacing, stack=True)
+    voxel = float(np.prod(spacing))
+    width = int(measured.label.max(initial=0)) + 1
+    nuclear = np.zeros(width)
+    for number, box in boxes_of(anatomy.landmarks).items():
+        nuclear[number] = np.count_nonzero(anatomy.landmarks[box] == number) * voxel
+    n_nuclei = np.bincount(owner, minlength=width)[measured.label]
+    volume = measured.n_voxels * voxel
+    return pd.DataFrame(
+        {
+            "cell": measured.label,
+            **{f"{a}_um": measured.centroid_um[:, k] for k, a in enumerate("zyx")},
+            "volume_um3": volume,
+            "surface_um2": measured.surface_area_um2_3d,
+            "sphericity": measured.sphericity_3d,
+            "n_nuclei": n_nuclei,
+            "nuclear_volume_um3": nuclear[measured.label],
+            "cytosol_volume_um3": volume - nuclear[measured.label],
+            "touches_side": measured.touches_side,
+            "touches_first_or_last_plane": (measured.bounding_box[:, 0, 0] == 0)
+            | (measured.bounding_box[:, 0, 1] == cells.shape[0]),
+        }
+    )

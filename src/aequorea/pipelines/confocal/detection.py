@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from aequorea.pipelines.confocal.molecules import Divided, Reference, divided, reference_of
+from aequorea.pipelines.confocal.parameters import LEAST_THRESHOLD
 from aequorea.pipelines.confocal.puncta import located
 from aequorea.puncta.detection import (
     Candidates,
@@ -23,13 +24,14 @@ from aequorea.puncta.noise import NoiseCurve
 from aequorea.puncta.threshold import common_threshold, noise_maxima
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from aequorea.pipelines.confocal.anatomy import Anatomy
     from aequorea.pipelines.confocal.parameters import PunctaChannelParameters
+    from aequorea.pipelines.confocal.preprocessing import Light
     from aequorea.puncta.fit import SpotFits
     from aequorea.puncta.parameters import PunctaParameters
     from aequorea.puncta.threshold import CommonThreshold
@@ -49,8 +51,6 @@ __all__ = [
 
 _PLACE = ("z", "y", "x")
 _SEEN = ("response", "height", "peak", "background", "noise_sd", "snr")
-# Lower candidates are noise in any image; of them only the height is kept, to measure the noise by.
-_KEPT_HEIGHT = 2.5
 _ISOLATED_SD = 6.0
 
 
@@ -120,7 +120,7 @@ def write_candidates(candidates: Candidates, folder: Path, role: str) -> None:
     """Keep candidates of one kind: those that might be puncta, and all heights."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{role}_heights.npy", np.sort(candidates.height))
-    kept = candidates[candidates.height >= _KEPT_HEIGHT]
+    kept = candidates[candidates.height >= LEAST_THRESHOLD]
     places = kept.coordinates_px.astype(np.int32)
     table = pd.DataFrame({axis: places[:, k] for k, axis in enumerate(_PLACE)})
     for name in _SEEN:
@@ -179,7 +179,9 @@ def chosen_threshold(
         return ChosenThreshold(value=options.threshold, source="given", curve=curve)
     if common is not None:
         return ChosenThreshold(value=common, source="all images", curve=curve)
-    return ChosenThreshold(value=curve.value, source="this image", curve=curve)
+    return ChosenThreshold(
+        value=max(curve.value, LEAST_THRESHOLD), source="this image", curve=curve
+    )
 
 
 def found_puncta(
@@ -192,8 +194,17 @@ def found_puncta(
     *,
     foci_radius_um: float = 0.35,
     foci_puncta: int = 4,
+    light: Light | None = None,
+    displacement: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    depth_factor: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    evenly_lit: Callable[[], NDArray[Any]] | None = None,
 ) -> tuple[pd.DataFrame, Reference | None]:
     """Puncta of one kind: chosen, fitted, divided where asked for, and put into their cells.
+
+    They are chosen and fitted in counts, where noise is that of photons; grey levels are then
+    divided by the relative illumination (``light``) and multiplied by ``depth_factor`` of depth
+    in µm; positions are moved by ``displacement``. The light of molecules is measured in what
+    ``evenly_lit`` gives: the image with both corrections, without which it is ``image``.
 
     Returns
     -------
@@ -201,16 +212,15 @@ def found_puncta(
         One row per punctum, see :func:`located`; ``intensity`` is that of the whole spot,
         ``error_z_um``, … are standard errors of the fit, ``fit_reason`` says why a fit failed: the
         position is then that of the brightest voxel. ``spot`` numbers what was detected,
-        ``decomposed`` tells molecules that share a spot: their ``error_z_um``, … is how far
-        molecules found so are from true ones, and ``height``, ``snr``, ``peak`` and
-        ``background`` are those of the spot. ``isolated``: no other spot within 6 standard
-        deviations of a spot.
+        ``decomposed`` tells molecules that share a spot: their ``error_z_um``, … are NaN, and
+        ``height``, ``snr``, ``peak`` and ``background`` those of the spot. ``isolated``: no other
+        spot within 6 standard deviations of a spot.
     Reference or None
         The light of one molecule, where puncta are molecules.
     """
     chosen = select(
         _as_candidates(candidates, facts),
-        max(threshold, _KEPT_HEIGHT),
+        threshold,
         min_snr=options.min_snr,
         min_distance_px=options.min_distance_px(anatomy.spacing_um),
     )
@@ -223,20 +233,33 @@ def found_puncta(
         offset_adu=facts.offset if has_gain else 0.0,
     )
     spacing = np.array(anatomy.spacing_um)
+    lit = np.ones(len(fits)) if light is None else light.at(fits.position_px, image.shape)
+    if depth_factor is not None:
+        lit = lit / depth_factor(fits.position_px[:, 0] * spacing[0])
+    fits = replace(
+        fits,
+        intensity=fits.intensity / lit,
+        intensity_error=fits.intensity_error / lit,
+        background=fits.background / lit,
+    )
     isolated = apart_from_others(fits.position_px, _ISOLATED_SD * fits.sigma_px)
 
     def placed(rows: Divided) -> pd.DataFrame:
         errors, spot = rows.position_error_px * spacing, rows.spot
+        position_um = rows.position_px * spacing
+        if displacement is not None:
+            position_um = position_um - displacement(position_um)
         return located(
-            rows.position_px * spacing,
+            position_um,
             anatomy,
             {
                 "height": chosen.height[spot],
                 "snr": chosen.snr[spot],
-                "peak": chosen.peak[spot],
+                "peak": chosen.peak[spot] / lit[spot],
                 "intensity": rows.intensity,
                 "intensity_error": rows.intensity_error,
                 "background": fits.background[spot],
+                "illumination": lit[spot],
                 **{f"error_{a}_um": errors[:, k] for k, a in enumerate(_PLACE)},
                 "fitted": fits.converged[spot] | (rows.shared > 1),
                 "fit_reason": _reasons(fits, rows),
@@ -254,7 +277,8 @@ def found_puncta(
     cytosolic = (table["compartment"] == "cytosol").to_numpy()
     reference = reference_of(fits, cytosolic, int(np.count_nonzero(anatomy.cytosol)), options)
     if options.divide_dense and reference.single is not None and len(fits):
-        table = placed(divided(image, chosen.coordinates_px, fits, reference.single, facts))
+        pixels = image if evenly_lit is None else evenly_lit()
+        table = placed(divided(pixels, chosen.coordinates_px, fits, reference.single, facts))
     return table, reference
 
 

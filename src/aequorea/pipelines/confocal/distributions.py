@@ -15,6 +15,7 @@ from aequorea.io.tables import read_table
 from aequorea.pipelines.kept_tables import table_outputs, write_tables
 from aequorea.pipelines.run.steps import Step
 from aequorea.pipelines.study.comparison import ComparisonParameters, usable_rows
+from aequorea.stats.animals import NO_ANIMALS
 from aequorea.stats.distributions import DistributionDifference, compare_distributions
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _CONDITION_COLUMNS = (
 )
 _CURVE_COLUMNS = ("role", "measure", "condition", "animal", "value", "cdf", "low", "high")
 CHANCE = "by chance"
+#: The condition of all images where there are none.
+ALL_IMAGES = "all images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ def distributions_step(
     }
     return Step(
         name="distributions",
-        version=1,
+        version=2,
         function=partial(_write, **what),
         parameters=what,
         needs=("tables",),
@@ -102,6 +105,9 @@ def _write(
     cells = read_table(context.result("tables/cells.parquet"))
     curves = read_table(context.result("tables/distributions.parquet"))
     puncta = read_table(context.result("tables/puncta.parquet"))
+    cells, curves, puncta = (_with_condition(t) for t in (cells, curves, puncta))
+    if set(cells["condition"]) == {ALL_IMAGES}:
+        parameters = parameters.model_copy(update={"reference": None})
     usable, _ = usable_rows(cells, parameters)
     usable = usable[~usable["sample"].isin(rejected)]
     if leave_out is not None and len(usable):
@@ -124,7 +130,11 @@ def _write(
             grid = np.unique(own["value"].to_numpy(float))
             result = _compared(found, grid, parameters)
             head = {"role": role, "measure": measure}
-            told += [f"{role}, {measure}: {w}" for w in result.warnings]
+            told += [
+                f"{role}, {measure}: {w}"
+                for w in result.warnings
+                if w != NO_ANIMALS or len(result.conditions) > 1
+            ]
             pairs += [head | asdict(p) for p in result.pairs]
             chance = _chance(own, grid)
             conditions += list(_condition_rows(result, chance, grid, head))
@@ -140,6 +150,17 @@ def _write(
         else pd.DataFrame(columns=list(_CURVE_COLUMNS)),
     )
     write_tables(context, **dict(zip(_TABLES, frames, strict=True)))
+
+
+def _with_condition(table: pd.DataFrame) -> pd.DataFrame:
+    """All images under one name where conditions are not given, or hidden."""
+    found = table
+    for column, name in (("condition", ALL_IMAGES), ("animal", None)):
+        if column not in found:
+            found = found.assign(**{column: pd.Series(name, index=found.index, dtype="string")})
+    if found["condition"].isna().all():
+        found = found.assign(condition=ALL_IMAGES)
+    return found
 
 
 def _values_of_puncta(puncta: pd.DataFrame, measure: str) -> _Values | None:

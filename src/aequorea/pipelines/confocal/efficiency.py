@@ -40,7 +40,7 @@ def efficiency_table(
     puncta: pd.DataFrame,
     facts: CandidateFacts,
     threshold: float,
-    cells: NDArray[np.int32],
+    cells: NDArray[np.integer[Any]],
     *,
     spacing_um: tuple[float, float, float],
     n_spots: int,
@@ -55,7 +55,7 @@ def efficiency_table(
         Those found: their brightness is that of the spots, and these stay away from them.
     facts : CandidateFacts
     threshold : float
-    cells : ndarray of int32, shape (z, y, x)
+    cells : ndarray of int, shape (z, y, x)
     spacing_um : (float, float, float)
     n_spots : int
         Per brightness and quarter of the depth.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,13 @@ from aequorea.errors import AequoreaWarning, CalibrationError, ChannelError, Inp
 from aequorea.filters.hot_pixels import repair_hot_pixels
 from aequorea.measure.quality import axial_scale
 from aequorea.pipelines.channels import calibrated, open_channels
+from aequorea.pipelines.confocal.chromatic import Registration, registration
+from aequorea.pipelines.confocal.preprocessing import (
+    Light,
+    lights_of,
+    moved_by_voxels,
+    without_background,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +49,12 @@ class ConfocalField:
         True over nominal plane distance; 1 where indices match, or nobody said anything.
     repairs : bool
         Whether hot pixels are replaced.
+    channels : mapping of role to str
+        Names of the channels in the file.
+    lights : mapping of role to Light
+    backgrounds : mapping of role to (how, level, radius_um)
+        Of channels whose background is taken off.
+    registered : Registration or None
     """
 
     images: Mapping[str, Image]
@@ -49,6 +62,10 @@ class ConfocalField:
     spacing_um: Spacing
     axial_scale: float
     repairs: bool
+    channels: Mapping[str, str] = field(default_factory=dict)
+    lights: Mapping[str, Light] = field(default_factory=dict)
+    backgrounds: Mapping[str, tuple[str, float | None, float]] = field(default_factory=dict)
+    registered: Registration | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,10 +81,43 @@ class ConfocalField:
         """One channel as it is in the file."""
         return np.asarray(self.images[role])
 
-    def pixels(self, role: str) -> NDArray[Any]:
-        """One channel as it is analysed: without hot pixels, unless that was declined."""
+    def recorded(self, role: str) -> NDArray[Any]:
+        """One channel as it is in the file, but without hot pixels unless that was declined."""
         pixels = self.raw(role)
         return repair_hot_pixels(pixels)[0] if self.repairs else pixels
+
+    def lit_evenly(self, role: str) -> NDArray[Any]:
+        """One channel without hot pixels, corrected for dark level and uneven light."""
+        return self.light(role).corrected(self.recorded(role))
+
+    def pixels(self, role: str) -> NDArray[Any]:
+        """One channel as it is analysed: also without background, and in its place."""
+        pixels = self.lit_evenly(role)
+        if role in self.backgrounds:
+            how, level, radius_um = self.backgrounds[role]
+            pixels = without_background(
+                pixels, how, level=level, radius_um=radius_um, spacing_um=self.spacing_um
+            )
+        step = self.voxels_moved(role)
+        return moved_by_voxels(pixels, step) if any(step) else pixels
+
+    def light(self, role: str) -> Light:
+        """Dark level and flat field of a channel."""
+        return self.lights.get(role, Light())
+
+    def displacement_um(self, role: str, position_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where a channel shows positions minus where that of the nuclei would; 0 if not known."""
+        if self.registered is None:
+            return np.zeros_like(position_um)
+        return self.registered.displacement_um(self.channels[role], position_um)
+
+    def voxels_moved(self, role: str) -> tuple[int, ...]:
+        """By how many whole voxels the image of a channel is moved: its shift in the middle."""
+        if self.registered is None or role not in self.channels:
+            return (0, 0, 0)
+        middle = (np.array(self.shape) - 1) / 2 * self.spacing_um
+        shift = -self.displacement_um(role, middle[None])[0] / self.spacing_um
+        return tuple(int(v) for v in np.rint(shift))
 
 
 def open_confocal(files: Sequence[Path], parameters: ConfocalParameters) -> ConfocalField:
@@ -112,13 +162,34 @@ def open_confocal(files: Sequence[Path], parameters: ConfocalParameters) -> Conf
         )
     scale = _axial_scale(parameters, str(first.source))
     nominal = {axis: float(first.spacing_um[axis] or 0) for axis in "zyx"}
+    shape = tuple(first.sizes[axis] for axis in "zyx")
+    channels = {role: names[k] for role, k in chosen.items()}
+    registered = None
+    if parameters.chromatic is not None:
+        registered = registration(
+            parameters.chromatic, channels, tuple(nominal.values()), shape, scale
+        )
     return ConfocalField(
         images=dict(zip(chosen, images, strict=True)),
         names=_told_names(parameters, chosen, names),
         spacing_um=(nominal["z"] * scale, nominal["y"], nominal["x"]),
         axial_scale=scale,
         repairs=parameters.repair_hot_pixels,
+        channels=channels,
+        lights=lights_of(parameters, shape),
+        backgrounds=_backgrounds(parameters),
+        registered=registered,
     )
+
+
+def _backgrounds(parameters: ConfocalParameters) -> dict[str, tuple[str, float | None, float]]:
+    found = {}
+    for role in ("nuclei", "cells", *parameters.protein_roles):
+        options = getattr(parameters, role)
+        if options.background != "none":
+            facts = (options.background_level, options.background_radius_um)
+            found[role] = (options.background, *facts)
+    return found
 
 
 def _axial_scale(parameters: ConfocalParameters, source: str) -> float:

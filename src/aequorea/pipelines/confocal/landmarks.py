@@ -17,7 +17,7 @@ from aequorea.pipelines.confocal.measures import (
     cumulative_at,
     steps_of,
 )
-from aequorea.spatial.distances import distance_map, nearest_landmark
+from aequorea.spatial.distances import boxes_of, distance_map, nearest_landmark
 from aequorea.spatial.shells import distance_distribution
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _NONE = "the cell has no landmark"
 
 def find_landmark(
     image: NDArray[Any] | None,
-    cells: NDArray[np.int32],
+    cells: NDArray[np.integer[Any]],
     options: LandmarkParameters,
     spacing_um: tuple[float, float, float],
 ) -> Found:
@@ -66,7 +66,7 @@ def find_landmark(
     if options.labels is not None:
         given = np.asarray(read_labels(options.labels, cells.shape)).reshape(cells.shape) > 0
         return Found(
-            labels=np.where(given, cells, 0).astype(np.int32),
+            labels=np.where(given, cells, 0),
             facts={"source": f"labels from {options.labels.name}"},
         )
     if image is None or not (cells > 0).any():
@@ -85,9 +85,11 @@ def find_landmark(
             facts={"source": "image"},
             notes=("the channel is the same everywhere in the cells",),
         )
-    mask = _large((smooth > level) & (cells > 0), options.min_volume_um3 / np.prod(spacing_um))
+    mask = _large(
+        (smooth > level) & (cells > 0), options.min_volume_um3 / float(np.prod(spacing_um))
+    )
     return Found(
-        labels=np.where(mask, cells, 0).astype(np.int32),
+        labels=np.where(mask, cells, 0),
         facts={"source": "image", "threshold": level},
         notes=notes,
     )
@@ -104,7 +106,7 @@ def _large(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
 def landmark_of_puncta(
     position_um: FloatArray,
     cell: NDArray[np.int64],
-    landmarks: Mapping[str, NDArray[np.int32]],
+    landmarks: Mapping[str, NDArray[np.integer[Any]]],
     spacing_um: tuple[float, float, float],
 ) -> dict[str, NDArray[Any]]:
     """Distance of each punctum to each landmark of its own cell, and why there is none."""
@@ -117,7 +119,7 @@ def landmark_of_puncta(
 
 
 def landmark_geometry(
-    role: str, labels: NDArray[np.int32], anatomy: Anatomy, cells: NDArray[np.int64]
+    role: str, labels: NDArray[np.integer[Any]], anatomy: Anatomy, cells: NDArray[np.int64]
 ) -> dict[str, NDArray[Any]]:
     """What of a landmark each cell has, and what chance would give in its cytosol."""
     voxel = float(np.prod(anatomy.spacing_um))
@@ -136,7 +138,7 @@ def landmark_geometry(
 
 def landmark_columns(
     role: str,
-    labels: NDArray[np.int32],
+    labels: NDArray[np.integer[Any]],
     anatomy: Anatomy,
     cells: pd.DataFrame,
     kinds: Mapping[str, pd.DataFrame],
@@ -178,7 +180,7 @@ def landmark_columns(
 
 def landmark_distributions(
     role: str,
-    labels: NDArray[np.int32],
+    labels: NDArray[np.integer[Any]],
     anatomy: Anatomy,
     kinds: Mapping[str, pd.DataFrame],
     proteins: Mapping[str, tuple[NDArray[Any], float]],
@@ -219,12 +221,10 @@ def landmark_distributions(
 
 
 def _rooms(
-    labels: NDArray[np.int32], anatomy: Anatomy
+    labels: NDArray[np.integer[Any]], anatomy: Anatomy
 ) -> Iterator[tuple[int, tuple[slice, ...], NDArray[np.bool_], FloatArray]]:
     """Of each cell with the landmark: number, box, cytosol, distance to the landmark in the box."""
-    for label, box in enumerate(ndimage.find_objects(anatomy.cells), start=1):
-        if box is None:
-            continue
+    for label, box in boxes_of(anatomy.cells).items():
         own, cytosol = labels[box] == label, anatomy.cytosol[box] == label
         if own.any() and cytosol.any():
             yield label, box, cytosol, distance_map(own, anatomy.spacing_um)

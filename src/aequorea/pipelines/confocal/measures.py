@@ -1,4 +1,4 @@
-"""Numbers per cell: counts, densities, distances beside chance, localisation, proteins."""
+"""Numbers per cell: counts, densities, distances, shells, localisation, proteins."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
-from aequorea.spatial.distances import distance_map
+from aequorea.spatial.distances import boxes_of, distance_map
 from aequorea.spatial.localization import localization_of_intensity, localization_of_points
-from aequorea.spatial.randomness import csr_test
 from aequorea.spatial.shells import distance_distribution, equal_volume_shells
 
 if TYPE_CHECKING:
@@ -23,11 +21,9 @@ if TYPE_CHECKING:
     FloatArray: TypeAlias = NDArray[np.float64]
 
 __all__ = [
-    "CHANCE_COLUMNS",
     "DISTRIBUTION_COLUMNS",
     "POSITION",
     "SHELL_COLUMNS",
-    "chance_table",
     "cumulative_at",
     "cytosols",
     "distribution_table",
@@ -43,22 +39,6 @@ POSITION = ("z_um", "y_um", "x_um")
 RELATIVE_GRID = np.linspace(0, 1, 51)
 SHELL_COLUMNS = ("cell", "role", "shell", "observed", "expected", "ratio", "reason")
 DISTRIBUTION_COLUMNS = ("cell", "role", "measure", "value", "observed", "by_chance", "membrane")
-CHANCE_COLUMNS = (
-    "cell",
-    "role",
-    "measure",
-    "n_puncta",
-    "observed",
-    "expected",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "p_value",
-    "n_simulations",
-    "hypothesis",
-    "unit",
-    "reason",
-)
 _LOCALIZED = (
     "polarity",
     "dispersion",
@@ -145,22 +125,28 @@ def _n_foci(focus: pd.Series[int]) -> int:
 
 
 def protein_columns(
-    image: NDArray[Any], anatomy: Anatomy, labels: NDArray[np.int64], *, near_um: float
+    image: NDArray[Any],
+    anatomy: Anatomy,
+    labels: NDArray[np.int64],
+    *,
+    near_um: float,
+    background: float | None = None,
 ) -> tuple[dict[str, FloatArray], float]:
     """Columns of one continuous stain, one value per cell, and the background taken off.
 
-    Background is the median outside all cells; NaN, and all columns with it, where cells fill the
-    image.
+    Background is the median outside all cells if not given; NaN, and all columns with it, where
+    cells fill the image.
     """
-    outside = anatomy.cells == 0
-    background = float(np.median(image[outside])) if outside.any() else np.nan
+    if background is None:
+        outside = anatomy.cells == 0
+        background = float(np.median(image[outside])) if outside.any() else np.nan
     names = ("mean_cytosol", "mean_nucleus", "nucleus_over_cytosol", "index_near_nucleus")
     if not np.isfinite(background) or not len(labels):
         empty = np.full(len(labels), np.nan)
         return {name: empty.copy() for name in (*names, *_LOCALIZED)}, background
     with np.errstate(divide="ignore", invalid="ignore"):
-        cytosol = np.asarray(ndimage.mean(image, anatomy.cytosol, labels)) - background
-        nucleus = np.asarray(ndimage.mean(image, anatomy.landmarks, labels)) - background
+        cytosol = _means(image, anatomy.cytosol, labels) - background
+        nucleus = _means(image, anatomy.landmarks, labels) - background
         ratio = nucleus / cytosol
     indices = localization_of_intensity(
         image,
@@ -177,6 +163,18 @@ def protein_columns(
         **dict(zip(names, values, strict=True)),
         **{name: getattr(indices, name)[order] for name in _LOCALIZED},
     }, background
+
+
+def _means(
+    image: NDArray[Any], objects: NDArray[np.integer[Any]], labels: NDArray[np.int64]
+) -> FloatArray:
+    """Mean of an image over each object, a plane at a time."""
+    width = int(max(objects.max(), labels.max())) + 1
+    counts, sums = np.zeros(width, np.int64), np.zeros(width)
+    for own, plane in zip(objects, image, strict=True):
+        counts += np.bincount(own.ravel(), minlength=width)
+        sums += np.bincount(own.ravel(), weights=plane.ravel(), minlength=width)
+    return np.asarray(sums[labels] / counts[labels], dtype=np.float64)
 
 
 def shell_table(
@@ -248,76 +246,13 @@ def distribution_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def chance_table(
-    anatomy: Anatomy,
-    puncta: dict[str, pd.DataFrame],
-    *,
-    least: int,
-    n_simulations: int,
-    alpha: float,
-    seed: int,
-) -> pd.DataFrame:
-    """Each cell's cytosolic puncta beside as many at random places of the same cytosol."""
-    rows: list[dict[str, Any]] = []
-    for label, box, cytosol, distance in cytosols(anatomy):
-        origin = np.array([side.start for side in box]) * anatomy.spacing_um
-        for number, (role, table) in enumerate(puncta.items()):
-            own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
-            facts = {"cell": label, "role": role, "n_puncta": len(own)}
-            if len(own) < least:
-                reason = f"{len(own)} puncta in the cytosol, fewer than {least}"
-                rows.append({**facts, "measure": "all", "reason": reason})
-                continue
-            points = anatomy.held(own[list(POSITION)].to_numpy(float)) - origin
-            found = csr_test(
-                points,
-                cytosol,
-                anatomy.spacing_um,
-                distance,
-                rng=np.random.default_rng([seed, number, label]),
-                n_simulations=n_simulations,
-                alpha=alpha,
-            )
-            facts |= {
-                "n_simulations": n_simulations,
-                "hypothesis": found.hypothesis,
-                "unit": found.unit,
-            }
-            rows.append(
-                {**facts, "measure": "all", "p_value": found.p_value, "reason": found.reason}
-            )
-            for measure, name in _MEASURES.items():
-                chance = getattr(found, measure)
-                rows.append(
-                    {
-                        **facts,
-                        "measure": name,
-                        "observed": chance.observed,
-                        "expected": chance.expected,
-                        "ratio": chance.ratio,
-                        "ratio_low": chance.ratio_low,
-                        "ratio_high": chance.ratio_high,
-                        "p_value": chance.p_value,
-                        "reason": chance.reason,
-                    }
-                )
-    return pd.DataFrame(rows, columns=list(CHANCE_COLUMNS))
-
-
-_MEASURES = {
-    "distance": "median distance to the nucleus",
-    "nearest": "mean distance to the nearest punctum",
-    "neighbours": "neighbours",
-}
-
-
 def cytosols(
     anatomy: Anatomy,
 ) -> Iterator[tuple[int, tuple[slice, ...], NDArray[np.bool_], FloatArray]]:
     """Of each cell with a nucleus: number, box, cytosol, distance to the nucleus in the box."""
     have = set(anatomy.with_nucleus().tolist())
-    for label, box in enumerate(ndimage.find_objects(anatomy.cells), start=1):
-        if box is None or label not in have:
+    for label, box in boxes_of(anatomy.cells).items():
+        if label not in have:
             continue
         cytosol = anatomy.cytosol[box] == label
         if cytosol.any():

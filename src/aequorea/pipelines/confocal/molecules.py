@@ -65,7 +65,6 @@ SITE_COLUMNS = (
     "intensity",
     "n_puncta",
 )
-DIVIDED_ERROR_SD = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +139,11 @@ def reference_of(
 def reference_row(reference: Reference) -> dict[str, Any]:
     """One row of the table ``single_molecules``."""
     single = reference.single
-    known = single is not None
     return {
-        "light": single.mean if known else np.nan,
-        "light_error": single.mean_error if known else np.nan,
-        "light_cv": single.cv if known else np.nan,
-        "n_isolated": single.n if known else 0,
+        "light": np.nan if single is None else single.mean,
+        "light_error": np.nan if single is None else single.mean_error,
+        "light_cv": np.nan if single is None else single.cv,
+        "n_isolated": 0 if single is None else single.n,
         "source": reference.source,
         "reason": reference.reason,
     }
@@ -158,7 +156,10 @@ def divided(
     single: SingleMolecule,
     facts: CandidateFacts,
 ) -> Divided:
-    """Spots as they were fitted, but those that hold several molecules as so many rows."""
+    """Spots as they were fitted, but those that hold several molecules as so many rows.
+
+    Where each of several is, light within one spot does not tell well: their errors are NaN.
+    """
     has_gain = facts.gain > 0
     found = decompose_dense(
         image,
@@ -171,12 +172,11 @@ def divided(
     spot = found.spot
     shared = found.n_molecules[spot]
     alone = shared == 1
-    spread = DIVIDED_ERROR_SD * np.array(facts.sigma_px)
     return Divided(
         spot=spot,
         shared=shared,
         position_px=np.where(alone[:, None], fits.position_px[spot], found.position_px),
-        position_error_px=np.where(alone[:, None], fits.position_error_px[spot], spread),
+        position_error_px=np.where(alone[:, None], fits.position_error_px[spot], np.nan),
         intensity=np.where(alone, fits.intensity[spot], found.intensity),
         intensity_error=np.where(alone, fits.intensity_error[spot], single.cv * single.mean),
     )

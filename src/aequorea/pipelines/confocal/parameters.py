@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+LEAST_THRESHOLD = 2.5
+"""Maxima that answer the blob filter with fewer SD of the noise are not kept as candidates."""
+
+
 class _RoleParameters(Parameters):
     """A channel with a role."""
 
@@ -43,8 +47,49 @@ class _RoleParameters(Parameters):
     name: str | None = None
     """What to call it in tables and figures; the channel's name if not given."""
 
+    dark: float | None = option(None, unit="grey levels")
+    """Grey level without light, subtracted."""
 
-class _ObjectParameters(_RoleParameters):
+    dark_image: Path | None = None
+    """An image without light to subtract instead of a number; a stack is averaged over z."""
+
+    flat_field: Path | None = None
+    """An image of even light, above the dark level: the channel is divided by it after its mean
+    was made 1. Needs dark or dark_image."""
+
+    @model_validator(mode="after")
+    def _light_is_complete(self) -> Self:
+        if self.dark is not None and self.dark_image is not None:
+            raise ValueError("give dark or dark_image, not both")
+        if self.flat_field is not None and self.dark is None and self.dark_image is None:
+            raise ValueError(
+                "flat_field needs dark, the grey level without light (0 if there is none): an "
+                "offset must not be divided"
+            )
+        return self
+
+
+class _LevelParameters(_RoleParameters):
+    """A channel whose grey levels are used as such."""
+
+    background: Literal["none", "given", "local"] = "none"
+    """What is subtracted: nothing, background_level, or what is left of each plane where things
+    narrower than twice background_radius_um are gone."""
+
+    background_level: float | None = option(None, unit="grey levels")
+    """For 'given'; above the dark level, where that is subtracted."""
+
+    background_radius_um: float = option(10.0, unit="µm", gt=0)
+    """For 'local': larger than the radius of a cell, or its light is taken for background."""
+
+    @model_validator(mode="after")
+    def _level_is_given(self) -> Self:
+        if (self.background == "given") != (self.background_level is not None):
+            raise ValueError("background 'given' and background_level go together")
+        return self
+
+
+class _ObjectParameters(_LevelParameters):
     """A channel whose objects may come from elsewhere."""
 
     labels: Path | None = None
@@ -139,8 +184,17 @@ class PunctaChannelParameters(_RoleParameters, PunctaParameters):
     most_sites: int | None = option(None, ge=1)
     """Only so many sites of a nucleus, the brightest, are kept: the number of alleles."""
 
+    @field_validator("threshold")
+    @classmethod
+    def _above_the_noise(cls, value: float | None) -> float | None:
+        if value is not None and value < LEAST_THRESHOLD:
+            raise ValueError(
+                f"{LEAST_THRESHOLD} SD of the noise at least: below, noise alone makes maxima"
+            )
+        return value
 
-class ProteinChannelParameters(_RoleParameters):
+
+class ProteinChannelParameters(_LevelParameters):
     """Protein: a continuous stain."""
 
 
@@ -184,6 +238,24 @@ class NullParameters(Parameters):
 
     least_puncta: int = option(5, ge=2)
     """Cells with fewer cytosolic puncta are not held against chance."""
+
+    null_hard_core_sd: float = option(2.95, unit="spot SD", ge=0, le=10)
+    """Random puncta are no nearer to each other than this, along each axis: below it detection
+    sees more than half of all pairs as one. 0 lets them be as near as they fall."""
+
+    null_by_depth: bool = True
+    """Where detection is tested, random puncta are as dense at each depth as spots put into the
+    image are found there."""
+
+    null_foci_moved: bool = True
+    """Also hold the distance to the nucleus against that of foci moved as wholes."""
+
+    null_kinds_swapped: bool = True
+    """With two kinds of puncta or more, also swap them within shells around the nucleus."""
+
+    point_curves: bool = True
+    """L(r) - r and distances to the nearest punctum as curves, of each kind and each pair of
+    kinds."""
 
 
 class EfficiencyParameters(Parameters):
@@ -243,6 +315,14 @@ class ConfocalParameters(Parameters):
     repair_hot_pixels: bool = True
     """Replace single voxels that are brighter than light through a lens can be."""
 
+    chromatic: Path | None = None
+    """Shifts between channels from beads (aequorea confocal chromatic): puncta are moved to where
+    the channel of the nuclei would show them, images of cells and proteins by whole voxels."""
+
+    attenuation_correction: bool = False
+    """Multiply intensities of puncta and proteins by what the channel loses with depth in this
+    image. True differences along z are erased with it."""
+
     recipe: Literal["aequorea", "3cams"] = "aequorea"
     """How nuclei and cell bodies are found. '3cams': one cell per image, both from the nuclear
     channel, with the constants of those notebooks."""
@@ -267,6 +347,15 @@ class ConfocalParameters(Parameters):
         if value is not None and min(value) <= 0:
             raise ValueError("distances must be positive numbers of µm")
         return value
+
+    @model_validator(mode="after")
+    def _recipe_takes_raw_images(self) -> Self:
+        n = self.nuclei
+        given = (n.dark, n.dark_image, n.flat_field)
+        changed = any(value is not None for value in given) or n.background != "none"
+        if self.recipe == "3cams" and changed:
+            raise ValueError("recipe 3cams takes images as recorded: no dark, flat or background")
+        return self
 
     @property
     def puncta_roles(self) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ from aequorea.errors import AequoreaWarning
 from aequorea.io import read_labels, write_ome_tiff, write_ome_zarr
 from aequorea.measure.quality import stack_quality
 from aequorea.model import Image
-from aequorea.pipelines.confocal.anatomy import Anatomy
-from aequorea.pipelines.confocal.compartments import find_cells, find_nuclei, geometry_of_cells
+from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
+from aequorea.pipelines.confocal.chance import chance_tables
+from aequorea.pipelines.confocal.compartments import find_cells, find_nuclei
 from aequorea.pipelines.confocal.conjunctions import conjunction_table
+from aequorea.pipelines.confocal.depth import depth_tables, factor_at
 from aequorea.pipelines.confocal.detection import (
     chosen_threshold,
     find_all,
@@ -37,7 +39,6 @@ from aequorea.pipelines.confocal.landmarks import (
 )
 from aequorea.pipelines.confocal.measures import (
     POSITION,
-    chance_table,
     distribution_table,
     protein_columns,
     puncta_columns,
@@ -53,6 +54,7 @@ from aequorea.pipelines.confocal.molecules import (
     reference_row,
     site_table,
 )
+from aequorea.pipelines.confocal.workbook import workbook_step
 from aequorea.pipelines.kept_pixels import folder_name, smallest_unsigned, stacked_image
 from aequorea.pipelines.kept_tables import kept_table, table_outputs, write_tables
 from aequorea.pipelines.run.parameters import flat_values
@@ -61,12 +63,14 @@ from aequorea.pipelines.run.steps import (
     StepContext,
 )
 from aequorea.puncta.copy_numbers import SingleMolecule
+from aequorea.spatial.distances import boxes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from aequorea.model import LazyArray
     from aequorea.pipelines.confocal.compartments import Found
     from aequorea.pipelines.confocal.fields import ConfocalField
     from aequorea.pipelines.confocal.parameters import (
@@ -74,14 +78,18 @@ if TYPE_CHECKING:
     )
 
 
+_SPOT_WIDTH = {"spot_sigma_yx_um", "spot_sigma_z_um"}
 _DETECTION = {
     "method",
-    "spot_sigma_yx_um",
-    "spot_sigma_z_um",
+    *_SPOT_WIDTH,
     "background_inner_sigma",
     "background_outer_sigma",
 }
 _OF_MOLECULES = {"transcription_sites", "site_molecules", "site_radius_um", "most_sites"}
+
+
+_FILES = {"labels", "edited", "dark_image", "flat_field"}  # what they hold is an input
+_COUNTS = {"dark", *_DETECTION}
 
 
 class ConfocalSteps:
@@ -101,6 +109,15 @@ class ConfocalSteps:
         """The plan."""
         p = self.parameters
         images = tuple(i for i in inputs if i.startswith("image"))
+
+        def of(*roles: str, counts: bool = False) -> tuple[str, ...]:
+            """Inputs that these channels are made of."""
+            kinds = ("dark_image",) if counts else ("dark_image", "flat_field")
+            wanted = {f"{kind}_{role}" for kind in kinds for role in roles}
+            return (*images, *(i for i in inputs if i in wanted))
+
+        placed = tuple(i for i in inputs if i == "chromatic")
+        faded = self._faded
         geometry = {
             "scene": p.scene,
             "axes": p.axes,
@@ -113,24 +130,45 @@ class ConfocalSteps:
         plan = [
             Step(
                 name="channels",
-                version=2,
+                version=3,
                 function=self.channels,
-                inputs=images,
-                parameters={**geometry, **self._chosen(), "export": p.export_channels},
-                outputs=(*table_outputs("channels"), *self._exports()),
+                inputs=(*images, *placed),
+                parameters={
+                    **geometry,
+                    **self._chosen(),
+                    "names": names,
+                    "spots": {
+                        r: k.model_dump(mode="json", include=_SPOT_WIDTH) for r, k in kinds.items()
+                    },
+                    "export": p.export_channels,
+                },
+                outputs=(
+                    *table_outputs("channels"),
+                    *(table_outputs("chromatic") if placed else ()),
+                    *self._exports(),
+                ),
             ),
             *self._finding(inputs, images, geometry),
             *self._finding_landmarks(inputs, images, geometry),
             Step(
+                name="depth",
+                version=1,
+                function=self.depth,
+                inputs=of(*p.roles),
+                needs=("nuclei", "cells"),
+                parameters={**geometry, **self._chosen(), "light": self._light(*p.roles)},
+                outputs=table_outputs("depth", "depth_fits"),
+            ),
+            Step(
                 name="candidates",
                 version=2,
                 function=self.candidates,
-                inputs=images,
+                inputs=of(*p.puncta_roles, counts=True),
                 parameters={
                     **geometry,
                     **self._chosen(*p.puncta_roles),
                     "options": {
-                        r: k.model_dump(mode="json", include=_DETECTION) for r, k in kinds.items()
+                        r: k.model_dump(mode="json", include=_COUNTS) for r, k in kinds.items()
                     },
                 },
                 outputs=("candidates",),
@@ -139,13 +177,13 @@ class ConfocalSteps:
                 name="puncta",
                 version=3,
                 function=self.puncta,
-                inputs=images,
-                needs=("nuclei", "cells", "candidates", *p.landmark_roles),
+                inputs=(*of(*p.puncta_roles), *placed),
+                needs=("nuclei", "cells", "candidates", *faded, *p.landmark_roles),
                 parameters={
                     **geometry,
                     **self._chosen(*p.puncta_roles),
                     "options": {
-                        r: k.model_dump(mode="json", exclude=_OF_MOLECULES)
+                        r: k.model_dump(mode="json", exclude=_FILES | _OF_MOLECULES)
                         for r, k in kinds.items()
                     },
                     "thresholds": dict(self.thresholds),
@@ -158,21 +196,24 @@ class ConfocalSteps:
                     *(("single_molecules",) if p.molecule_roles else ()),
                 ),
             ),
-            *self._of_puncta(images, geometry),
+            *self._of_puncta((*of(*p.puncta_roles), *placed), geometry),
             Step(
                 name="measures",
                 version=3,
                 function=self.measures,
-                inputs=images,
+                inputs=(*of(*p.protein_roles), *placed),
                 needs=(
                     "nuclei",
                     "cells",
                     "puncta",
+                    *faded,
                     *p.landmark_roles,
                     *(("molecules",) if p.molecule_roles else ()),
                 ),
                 parameters={
                     **geometry,
+                    "light": self._light(*p.protein_roles),
+                    "backgrounds": {r: self.field.backgrounds.get(r) for r in p.protein_roles},
                     **self._chosen(*p.puncta_roles, *p.protein_roles),
                     "distances": p.distances,
                 },
@@ -180,11 +221,17 @@ class ConfocalSteps:
             ),
             Step(
                 name="chance",
-                version=1,
+                version=2,
                 function=self.chance,
-                needs=("nuclei", "cells", "puncta"),
-                parameters={"nulls": p.nulls, "seed": p.seed, "spacing_um": self.field.spacing_um},
-                outputs=table_outputs("chance"),
+                needs=("nuclei", "cells", "puncta", *(("efficiency",) if self._by_depth else ())),
+                parameters={
+                    "nulls": p.nulls,
+                    "apart_um": {role: self._apart_um(role) for role in p.puncta_roles},
+                    "n_shells": p.distances.n_shells,
+                    "seed": p.seed,
+                    "spacing_um": self.field.spacing_um,
+                },
+                outputs=table_outputs("chance", "point_curves"),
             ),
             Step(
                 name="images",
@@ -196,6 +243,17 @@ class ConfocalSteps:
                 outputs=("images.zarr",),
             ),
         ]
+        plan.append(workbook_step(plan))
+        plan.append(
+            Step(
+                name="gallery",
+                version=1,
+                function=write_gallery,
+                needs=("channels", "puncta", "measures", "images"),
+                parameters={"aequorea": __version__, "names": names},
+                outputs=("gallery.html",),
+            )
+        )
         everything = tuple(step.name for step in plan)
         plan.append(
             Step(
@@ -220,7 +278,12 @@ class ConfocalSteps:
                     function=self.efficiency,
                     inputs=images,
                     needs=("cells", "candidates", "puncta"),
-                    parameters={**geometry, "detection": p.detection, "seed": p.seed},
+                    parameters={
+                        **geometry,
+                        "light": self._light(*p.puncta_roles),
+                        "detection": p.detection,
+                        "seed": p.seed,
+                    },
                     outputs=table_outputs("efficiency"),
                 )
             )
@@ -231,9 +294,10 @@ class ConfocalSteps:
                     version=1,
                     function=self.molecules,
                     inputs=images,
-                    needs=("nuclei", "cells", "candidates", "puncta"),
+                    needs=("nuclei", "cells", "candidates", "puncta", *self._faded),
                     parameters={
                         **geometry,
+                        "light": self._light(*p.molecule_roles),
                         **self._chosen(*p.molecule_roles),
                         "options": {
                             r: p.puncta_of(r).model_dump(mode="json", include=_OF_MOLECULES)
@@ -267,7 +331,8 @@ class ConfocalSteps:
     ) -> list[Step]:
         steps = []
         for role, needs in (("nuclei", ()), ("cells", ("nuclei",))):
-            own = tuple(i for i in inputs if i in {f"labels_{role}", f"edited_{role}"})
+            made_of = {f"{kind}_{role}" for kind in _FILES}
+            own = tuple(i for i in inputs if i in made_of or (i, role) == ("chromatic", "cells"))
             options = getattr(self.parameters, role)
             changes = () if options.edited is None else table_outputs(f"label_changes_{role}")
             steps.append(
@@ -281,7 +346,7 @@ class ConfocalSteps:
                         **geometry,
                         **self._chosen("nuclei", role),
                         "recipe": self.parameters.recipe,
-                        "options": options.model_dump(mode="json", exclude={"labels", "edited"}),
+                        "options": options.model_dump(mode="json", exclude=_FILES),
                     },
                     outputs=(
                         f"labels/{role}.ome.tif",
@@ -319,6 +384,9 @@ class ConfocalSteps:
         wanted = roles or self.parameters.roles
         return {"channels": {r: self.parameters.channel_of(r).channel for r in wanted}}
 
+    def _light(self, *roles: str) -> dict[str, Any]:
+        return {role: self.parameters.channel_of(role).dark for role in roles}
+
     def _exports(self) -> tuple[str, ...]:
         if not self.parameters.export_channels:
             return ()
@@ -332,7 +400,7 @@ class ConfocalSteps:
         for role in context.track(list(self.field.images)):
             raw = self.field.raw(role)
             is_spots = role in self.parameters.puncta_roles
-            pixels = self._spots(role) if is_spots else self.field.pixels(role)
+            pixels = self._as_seen(role) if is_spots else self.field.recorded(role)
             found = stack_quality(pixels, spacing_um=self.field.spacing_um)
             rows.append(
                 {
@@ -341,6 +409,7 @@ class ConfocalSteps:
                     "min": float(raw.min()),
                     "max": float(raw.max()),
                     **found.columns(),
+                    "n_planes": raw.shape[0],
                     "n_hot_pixels": int(np.count_nonzero(raw != pixels)),
                     "z_scale_factor": self.field.axial_scale,
                     **{
@@ -354,6 +423,19 @@ class ConfocalSteps:
                 target = context.target(f"results/channels/{name}.ome.tif")
                 write_ome_tiff(self._image(raw, self.field.names[role]), target)
         write_tables(context, channels=pd.DataFrame(rows))
+        if self.field.registered is not None:
+            write_tables(context, chromatic=self._shifts())
+
+    def depth(self, context: StepContext) -> None:
+        """Light in cells, plane by plane."""
+        fields = {
+            r: self._evenly if r in self.parameters.puncta_roles else self.field.lit_evenly
+            for r in self.field.images
+        }
+        labels = {r: self._labels(context, r) for r in ("nuclei", "cells")}
+        dz_um = self.field.spacing_um[0]
+        curves, fits = depth_tables(fields, self.field.names, labels, dz_um)
+        write_tables(context, depth=curves, depth_fits=fits)
 
     def nuclei(self, context: StepContext) -> None:
         """Nuclei in 3D."""
@@ -398,6 +480,10 @@ class ConfocalSteps:
                 anatomy,
                 foci_radius_um=self.parameters.foci.foci_radius_um,
                 foci_puncta=self.parameters.foci.foci_puncta,
+                light=self.field.light(role),
+                displacement=partial(self.field.displacement_um, role),
+                depth_factor=self._depth_factor(context, role),
+                evenly_lit=partial(self._even_light, context, role),
             )
             position, cell = found[list(POSITION)].to_numpy(float), found["cell"].to_numpy()
             near = landmark_of_puncta(position, cell, landmarks, self.field.spacing_um)
@@ -415,6 +501,7 @@ class ConfocalSteps:
                     **head,
                     "threshold": chosen.value,
                     "source": chosen.source,
+                    "own_threshold": np.nan if chosen.curve is None else chosen.curve.value,
                     "n_candidates": len(heights),
                     "n_puncta": len(found),
                     "n_hot": facts.n_hot,
@@ -440,9 +527,9 @@ class ConfocalSteps:
         counted, sites = [], []
         for role in context.track(list(p.molecule_roles)):
             head = {"role": role, "channel": self.field.names[role]}
-            reference = _reference(singles.set_index("role").loc[role])
+            reference = _reference(singles[singles["role"] == role].iloc[0])
             facts, options = read_facts(folder, role), p.puncta_of(role)
-            found = copy_number_table(self._spots(role), anatomy, reference, facts)
+            found = copy_number_table(self._even_light(context, role), anatomy, reference, facts)
             counted.append(_headed(found, head))
             if options.transcription_sites:
                 bright = site_table(kinds[role], anatomy, reference, options)
@@ -468,14 +555,28 @@ class ConfocalSteps:
             cells = cells.assign(**{f"{role}_{name}": values for name, values in found.items()})
         for role in p.protein_roles:
             image = self.field.pixels(role)
-            found, background = protein_columns(image, anatomy, labels, near_um=p.distances.near_um)
+            factor = self._depth_factor(context, role)
+            how = self.field.backgrounds.get(role)
+            taken = None if how is None else 0.0
+            if factor is not None:
+                if taken is None and (anatomy.cells == 0).any():
+                    taken = 0.0
+                    image = image - np.float32(np.median(image[anatomy.cells == 0]))
+                planes = np.arange(len(image)) * self.field.spacing_um[0]
+                image = image * factor(planes).astype(np.float32)[:, None, None]
+            found, background = protein_columns(
+                image, anatomy, labels, near_um=p.distances.near_um, background=taken
+            )
             cells = cells.assign(**{f"{role}_{name}": values for name, values in found.items()})
             reason = ""
             if np.isfinite(background):
                 proteins[role] = (image, background)
             else:
                 reason = "cells fill the image, so there is no background to take off"
-            backgrounds.append({"role": role, "background": background, "reason": reason})
+            source = "median outside cells" if how is None else how[0]
+            backgrounds.append(
+                {"role": role, "background": background, "source": source, "reason": reason}
+            )
         for role in p.molecule_roles:
             found = molecule_columns(
                 _of_role(kept_table(context, "molecules"), role),
@@ -498,32 +599,50 @@ class ConfocalSteps:
             cells=cells,
             shells=shell_table(anatomy, kinds, proteins, p.distances.n_shells),
             distributions=_stacked(curves),
-            proteins=_joined(backgrounds, ["role", "background", "reason"]),
+            proteins=_joined(backgrounds, ["role", "background", "source", "reason"]),
         )
 
     def chance(self, context: StepContext) -> None:
-        """Each cell beside random puncta in its own cytosol."""
-        nulls = self.parameters.nulls
-        table = chance_table(
+        """Each cell beside random puncta in its own cytosol, as numbers and curves."""
+        p = self.parameters
+        tested = kept_table(context, "efficiency") if self._by_depth else pd.DataFrame()
+        table, curves = chance_tables(
             self._anatomy(context),
-            self._puncta_by_kind(context),
-            least=nulls.least_puncta,
-            n_simulations=nulls.n_simulations,
-            alpha=1 - nulls.null_confidence,
-            seed=self.parameters.seed,
+            self._spots_by_kind(context),
+            options=p.nulls,
+            apart_um={role: self._apart_um(role) for role in p.puncta_roles},
+            efficiency=tested,
+            n_shells=p.distances.n_shells,
+            seed=p.seed,
         )
-        write_tables(context, chance=table)
+        write_tables(context, chance=table, point_curves=curves)
+
+    @property
+    def _by_depth(self) -> bool:
+        p = self.parameters
+        return bool(p.puncta_roles) and p.detection.efficiency and p.nulls.null_by_depth
+
+    def _apart_um(self, role: str) -> tuple[float, float, float]:
+        """How near two puncta can be and still be seen as two: (z, y, x), µm."""
+        options, core = self.parameters.puncta_of(role), self.parameters.nulls.null_hard_core_sd
+        if core == 0:
+            return (0.0, 0.0, 0.0)
+        z, yx = (
+            max(core * sigma, options.min_distance_um)
+            for sigma in (options.spot_sigma_z_um, options.spot_sigma_yx_um)
+        )
+        return (z, yx, yx)
 
     def efficiency(self, context: StepContext) -> None:
         """Spots of known brightness put into the image, and how many are found."""
         p, folder = self.parameters, context.result("candidates")
-        kinds, cells = self._puncta_by_kind(context), self._labels(context, "cells")
+        kinds, cells = self._spots_by_kind(context), self._labels(context, "cells")
         thresholds = kept_table(context, "thresholds").set_index("role")["threshold"]
         tables = []
         for number, role in enumerate(context.track(list(p.puncta_roles))):
             found = efficiency_table(
                 self._spots(role),
-                kinds[role],
+                self._as_found(kinds[role], role),
                 read_facts(folder, role),
                 float(thresholds[role]),
                 cells,
@@ -539,7 +658,7 @@ class ConfocalSteps:
         p = self.parameters
         table = conjunction_table(
             self._anatomy(context),
-            self._puncta_by_kind(context),
+            self._spots_by_kind(context),
             within_um=p.conjunction.pair_distance_um,
             n_shells=p.distances.n_shells,
             n_simulations=p.nulls.n_simulations,
@@ -550,16 +669,79 @@ class ConfocalSteps:
 
     def images(self, context: StepContext) -> None:
         """Channels and labels, to look at and to open elsewhere."""
-        labels = {r: smallest_unsigned(self._labels(context, r)) for r in ("nuclei", "cells")}
+        labels = {r: self._labels(context, r) for r in ("nuclei", "cells")}
         roles = list(self.field.images)
-        images = [self._image(self.field.raw(r), self.field.names[r]) for r in roles]
+        images = [self._image(self.field.images[r].data, self.field.names[r]) for r in roles]
         names = [self.field.names[r] for r in roles]
         write_ome_zarr(stacked_image(images, names), context.target("images.zarr"), labels=labels)
 
-    def _spots(self, role: str) -> NDArray[Any]:
-        """A channel of puncta as it is analysed."""
+    def _as_seen(self, role: str) -> NDArray[Any]:
+        """A channel of puncta as recorded, but for hot pixels."""
         raw, options = self.field.raw(role), self.parameters.puncta_of(role)
         return repaired(raw, options, self.field.spacing_um) if self.field.repairs else raw
+
+    def _spots(self, role: str) -> NDArray[Any]:
+        """A channel of puncta as they are looked for: counts above the dark level."""
+        return self.field.light(role).counts(self._as_seen(role))
+
+    def _evenly(self, role: str) -> NDArray[Any]:
+        """A channel of puncta under even light."""
+        return self.field.light(role).corrected(self._as_seen(role))
+
+    def _even_light(self, context: StepContext, role: str) -> NDArray[Any]:
+        """A channel of puncta as if lit evenly, at all depths where that is asked for."""
+        image, factor = self._evenly(role), self._depth_factor(context, role)
+        if factor is None:
+            return image
+        depth_um = np.arange(len(image)) * self.field.spacing_um[0]
+        return np.asarray(image * factor(depth_um)[:, None, None], dtype=np.float32)
+
+    def _as_found(self, puncta: pd.DataFrame, role: str) -> pd.DataFrame:
+        """Puncta with the place and brightness that they have in their own channel."""
+        axes = ["z_um", "y_um", "x_um"]
+        position = puncta[axes].to_numpy(float)
+        own = puncta.assign(peak=puncta["peak"] * puncta["illumination"])
+        own[axes] = position + self.field.displacement_um(role, position)
+        return own
+
+    def _depth_factor(self, context: StepContext, role: str) -> Any:
+        """What light at a depth is multiplied by; None where nothing is to be done."""
+        if not self.parameters.attenuation_correction:
+            return None
+        return partial(factor_at, kept_table(context, "depth_fits"), role)
+
+    def _shifts(self) -> pd.DataFrame:
+        """What was done about the shift of each channel."""
+        field, rows = self.field, []
+        if field.registered is None:
+            return pd.DataFrame()
+        middle = (np.array(field.shape) - 1) / 2 * field.spacing_um
+        for role, channel in field.channels.items():
+            shift = field.displacement_um(role, middle[None])[0]
+            error = field.registered.error_um(channel)
+            beads = field.registered.shifts.channels.get(channel)
+            puncta, kept = role in self.parameters.puncta_roles, role == "nuclei"
+            rows.append(
+                {
+                    "role": role,
+                    "channel": field.names[role],
+                    **{f"shift_{a}_nm": 1000 * s for a, s in zip("zyx", shift, strict=True)},
+                    **{f"error_{a}_nm": 1000 * s for a, s in zip("zyx", error, strict=True)},
+                    "n_beads": 0 if beads is None else beads.n_beads,
+                    "moved": "reference" if kept else "positions" if puncta else "whole voxels",
+                }
+            )
+        return pd.DataFrame(rows)
+
+    @property
+    def _faded(self) -> tuple[str, ...]:
+        """The step that says how light fades with depth, where that is corrected."""
+        return ("depth",) if self.parameters.attenuation_correction else ()
+
+    def _spots_by_kind(self, context: StepContext) -> dict[str, pd.DataFrame]:
+        """What detection found, once each: molecules that share a spot were not seen apart."""
+        kinds = self._puncta_by_kind(context)
+        return {role: table.drop_duplicates("spot") for role, table in kinds.items()}
 
     def _puncta_by_kind(self, context: StepContext) -> dict[str, pd.DataFrame]:
         table = kept_table(context, "puncta")
@@ -570,19 +752,18 @@ class ConfocalSteps:
             self._labels(context, "cells"), self._labels(context, "nuclei"), self.field.spacing_um
         )
 
-    def _landmarks(self, context: StepContext) -> dict[str, NDArray[np.int32]]:
+    def _landmarks(self, context: StepContext) -> dict[str, NDArray[np.unsignedinteger[Any]]]:
         return {role: self._labels(context, role) for role in self.parameters.landmark_roles}
 
-    def _labels(self, context: StepContext, role: str) -> NDArray[np.int32]:
+    def _labels(self, context: StepContext, role: str) -> NDArray[np.unsignedinteger[Any]]:
         path = context.result(f"labels/{role}.ome.tif")
-        return np.asarray(read_labels(path, self.field.shape), dtype=np.int32)
+        return smallest_unsigned(read_labels(path, self.field.shape))
 
     def _keep(self, context: StepContext, role: str, found: Found) -> None:
         for note in found.notes:
             warnings.warn(f"{role}: {note}", AequoreaWarning, stacklevel=1)
-        image = self._image(smallest_unsigned(found.labels), role)
-        write_ome_tiff(image, context.target(f"labels/{role}.ome.tif"))
-        n_objects = len(np.unique(found.labels[found.labels > 0]))
+        write_ome_tiff(self._image(found.labels, role), context.target(f"labels/{role}.ome.tif"))
+        n_objects = len(boxes_of(found.labels))
         if not n_objects:
             warnings.warn(f"no {role} were found", AequoreaWarning, stacklevel=1)
         facts = {"role": role, "n_objects": n_objects, **found.facts}
@@ -591,7 +772,7 @@ class ConfocalSteps:
         if found.changes is not None:
             write_tables(context, **{f"label_changes_{role}": found.changes})
 
-    def _image(self, pixels: NDArray[Any], name: str) -> Image:
+    def _image(self, pixels: LazyArray, name: str) -> Image:
         return Image(
             data=pixels,
             axes="zyx",
@@ -646,3 +827,10 @@ def write_page(context: StepContext) -> None:
     from aequorea.report.confocal import write_report
 
     write_report(context.run_dir).replace(context.target("report.html"))
+
+
+def write_gallery(context: StepContext) -> None:
+    """Make the page of all cells, one by one."""
+    from aequorea.report.confocal_gallery import write_gallery as written
+
+    written(context.run_dir).replace(context.target("gallery.html"))

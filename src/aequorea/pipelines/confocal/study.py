@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,11 @@ import pandas as pd
 
 from aequorea import __version__
 from aequorea.errors import InputError
-from aequorea.pipelines.confocal.detection import chosen_threshold, read_facts, read_heights
+from aequorea.pipelines.confocal.common_thresholds import CommonThresholds
 from aequorea.pipelines.confocal.distributions import distributions_step
+from aequorea.pipelines.confocal.lights import lights_step
 from aequorea.pipelines.confocal.triage import Decision, read_decisions
+from aequorea.pipelines.confocal.workbook import workbook_step
 from aequorea.pipelines.confocal.workflow import (
     FIRST_PASS_ENDS,
     WORKFLOW,
@@ -26,7 +27,8 @@ from aequorea.pipelines.kept_tables import table_outputs, write_tables
 from aequorea.pipelines.run.execution import Execution
 from aequorea.pipelines.run.parameters import flat_values
 from aequorea.pipelines.run.steps import Step, rerun_step
-from aequorea.pipelines.study.batch import FirstPass, run_study, study_workflow
+from aequorea.pipelines.study.batch import FirstPass, run_study, study_workflow, threads_of_each
+from aequorea.pipelines.study.blinding import told_names
 from aequorea.pipelines.study.controls import controls_step
 from aequorea.pipelines.study.definition import Study, load_study
 from aequorea.pipelines.study.outcomes import check_method_of_outcomes, outcomes_step
@@ -34,7 +36,8 @@ from aequorea.pipelines.study.samples import samples_step
 from aequorea.pipelines.study.state import read_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Mapping, Sequence
 
     from aequorea.pipelines.confocal.parameters import ConfocalParameters
     from aequorea.pipelines.run.parameters import Effective
@@ -73,6 +76,7 @@ def analyse_study(
     *,
     out: str | os.PathLike[str] | None = None,
     workers: int = 1,
+    scheduler: str | None = None,
     blind: bool = False,
     flags: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -88,6 +92,9 @@ def analyse_study(
         Directory of the study.
     workers : int, default 1
         Images at a time, each in a process of its own; changes no result.
+    scheduler : str, optional
+        Address of a dask scheduler whose workers do the images instead; see
+        :func:`aequorea.pipelines.study.run_study`.
     blind : bool
         Name samples by code and leave conditions out of all tables.
     flags : mapping of str to Any, optional
@@ -110,7 +117,8 @@ def analyse_study(
     Notes
     -----
     Every image is looked at twice: first for candidates, from which each kind of puncta gets one
-    threshold for all images (unless it is given), then for everything else.
+    threshold for all images (unless it is given), then for everything else. Controls and rejected
+    images have the threshold of the others and no say in it.
     """
     loaded = with_channels(study if isinstance(study, Study) else load_study(study))
     model = model_for(loaded.params)
@@ -119,15 +127,18 @@ def analyse_study(
     check_method_of_outcomes(loaded.comparison)
     directory = loaded.out if out is None else Path(out)
     decisions = read_decisions(directory)
-    threads = max(1, (os.cpu_count() or 1) // max(1, workers))
     one = partial(
         _analyse_sample,
         study=loaded,
         flags=dict(flags or {}),
         decisions=decisions,
-        threads=threads,
+        threads=threads_of_each(workers, scheduler),
     )
     shared = loaded.shared_parameters(model, flags=flags)
+    common = CommonThresholds(
+        parameters=shared.values,
+        rejected=tuple(n for n, d in decisions.items() if d.verdict == "reject"),
+    )
     return run_study(
         loaded,
         one,
@@ -140,13 +151,15 @@ def analyse_study(
             directory=directory,
             shared=shared,
             decisions=decisions,
+            common=common,
             flags=dict(flags or {}),
         ),
         first=FirstPass(
             run_one=partial(one, until=FIRST_PASS_ENDS),
-            then=partial(_with_common_thresholds, one=one, parameters=shared.values),
+            then=partial(_with_common_thresholds, one=one, common=common),
         ),
         workers=workers,
+        scheduler=scheduler,
         blind=blind,
         progress=progress,
     )
@@ -173,7 +186,26 @@ def with_channels(study: Study) -> Study:
                 f"{study.name}: {role} has a channel under [channels] and under [params]; give one"
             )
         params[role] = {"channel": str(channel), **group}
-    return replace(study, params=params)
+    return replace(study, params=_beside_the_study(params, study))
+
+
+def _beside_the_study(params: dict[str, Any], study: Study) -> dict[str, Any]:
+    """Files of corrections under [params] are found from the folder of the study."""
+    if "study" not in study.sources:
+        return params
+    folder = study.sources["study"].parent
+    found: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            found[name] = {k: _found(folder, k, v) for k, v in value.items()}
+        else:
+            found[name] = _found(folder, name, value)
+    return found
+
+
+def _found(folder: Path, name: str, value: Any) -> Any:
+    is_file = name in {"dark_image", "flat_field", "chromatic"} and isinstance(value, str)
+    return str(folder / value) if is_file else value
 
 
 def _analyse_sample(
@@ -205,21 +237,10 @@ def _analyse_sample(
 
 
 def _with_common_thresholds(
-    run_dirs: tuple[Path, ...],
-    *,
-    one: partial[RunResult],
-    parameters: ConfocalParameters,
+    images: Sequence[tuple[Sample, Path]], *, one: partial[RunResult], common: CommonThresholds
 ) -> partial[RunResult]:
     """The second pass, which knows the threshold that all images share."""
-    thresholds = {}
-    for role in parameters.puncta_roles:
-        options = parameters.puncta_of(role)
-        if options.threshold is None and run_dirs:
-            folders = [d / "candidates" for d in run_dirs]
-            heights = [read_heights(folder, role) for folder in folders]
-            facts = read_facts(folders[0], role)
-            thresholds[role] = chosen_threshold(heights, facts, options).value
-    return partial(one, thresholds=thresholds)
+    return partial(one, thresholds=common.find(images))
 
 
 def _summaries(
@@ -229,11 +250,14 @@ def _summaries(
     directory: Path,
     shared: Effective[ConfocalParameters],
     decisions: Mapping[str, Decision],
+    common: CommonThresholds,
     flags: Mapping[str, Any],
 ) -> list[Step]:
     """Conditions compared, distributions, what controls and people say, and the page."""
+    told = told_names(study.samples, directory)
+    decisions = {told.get(name, name): decision for name, decision in decisions.items()}
     rejected = tuple(n for n, d in sorted(decisions.items()) if d.verdict == "reject")
-    steps = [samples_step(study, directory), _triage_step(decisions)]
+    steps = [samples_step(study, directory), _triage_step(decisions), common.step(told)]
     if study.controls:
         model = model_for(study.params)
         steps.append(
@@ -253,7 +277,14 @@ def _summaries(
         steps.append(outcomes_step("cells", outcomes_of(shared.values), **choice))
     if {"cells", "distributions", "puncta"} <= set(names):
         steps.append(distributions_step(**choice))
+    steps.append(lights_step(decisions, names))
+    collected = Step(name="tables", version=1, function=_nothing, outputs=table_outputs(*names))
+    steps.append(workbook_step([collected, *steps]))
     return [*steps, _page(study, directory, shared, ("tables", *(s.name for s in steps)))]
+
+
+def _nothing(_: StepContext) -> None:
+    """The collected tables are written by the study itself; here they are only named."""
 
 
 def _page(
@@ -262,7 +293,7 @@ def _page(
     state = read_state(directory)
     return Step(
         name="report",
-        version=1,
+        version=2,
         function=write_page,
         inputs=tuple(study.sources),
         needs=needs,
@@ -271,14 +302,16 @@ def _page(
             "parameters": flat_values(shared.values),
             "study": [state.study, state.blind, state.unblinded, dict(state.removed)],
         },
-        outputs=("report.html",),
+        outputs=("report.html", "triage.html"),
     )
 
 
 def write_page(context: StepContext) -> None:
-    """Make the page of the study out of what its directory holds."""
+    """Make the pages of the study out of what its directory holds."""
     from aequorea.report.confocal_study import write_report
+    from aequorea.report.confocal_triage import write_triage_page
 
+    write_triage_page(context.run_dir).replace(context.target("triage.html"))
     write_report(context.run_dir).replace(context.target("report.html"))
 
 

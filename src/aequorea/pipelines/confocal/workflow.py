@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aequorea.errors import InputError
+from aequorea.errors import FileMissingError, InputError
 from aequorea.pipelines.confocal.fields import open_confocal
 from aequorea.pipelines.confocal.parameters import (
     ConfocalParameters,
@@ -178,11 +178,20 @@ def _inputs(files: Sequence[Path], parameters: ConfocalParameters) -> dict[str, 
         for kind in ("labels", "edited"):
             path: Path | None = getattr(options, kind)
             if path is not None:
+                if not path.exists():
+                    raise FileMissingError(f"{role}.{kind}: {path} does not exist")
                 inputs[f"{kind}_{role}"] = path
     for role in parameters.landmark_roles:
         labels = parameters.landmark_of(role).labels
         if labels is not None:
             inputs[f"labels_{role}"] = labels
+    for role in parameters.roles:
+        for kind in ("dark_image", "flat_field"):
+            path = getattr(parameters.channel_of(role), kind)
+            if path is not None:
+                inputs[f"{kind}_{role}"] = path
+    if parameters.chromatic is not None:
+        inputs["chromatic"] = parameters.chromatic
     return inputs
 
 

@@ -306,6 +306,46 @@ def merge_parameters(
     return Effective(values=values, sources=sources)
 
 
+_NO_FILE = {"", "none"}
+
+
+def with_located_paths(
+    model: type[BaseModel], tree: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """A configuration whose paths are relative to the folder of its file.
+
+    Parameters
+    ----------
+    model : type of Parameters
+    tree : mapping
+        Nested as the model is.
+    folder : Path
+        Absolute paths, and ``none``, stay as they are.
+
+    Examples
+    --------
+    >>> class Own(Parameters):
+    ...     labels: Path | None = None
+    >>> with_located_paths(Own, {"labels": "cells.tif"}, Path("/data"))
+    {'labels': '/data/cells.tif'}
+    """
+    found = dict(tree)
+    for field in parameter_fields(model):
+        if field.annotation is Path:
+            found = _located(found, field.path, folder.absolute())
+    return found
+
+
+def _located(tree: Mapping[str, Any], path: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    first, *rest = path
+    inner, found = tree.get(first), dict(tree)
+    if rest and isinstance(inner, Mapping):
+        found[first] = _located(inner, tuple(rest), folder)
+    elif not rest and isinstance(inner, str | Path) and str(inner).strip().lower() not in _NO_FILE:
+        found[first] = str(folder / Path(inner).expanduser())
+    return found
+
+
 def as_given(parameters: ParametersT) -> Effective[ParametersT]:
     """Parameters made in Python; those that differ from their default were given."""
     values = flat_values(parameters)
@@ -355,16 +395,18 @@ def render_toml(parameters: BaseModel) -> str:
 
 
 def write_config(parameters: BaseModel, path: Path) -> None:
-    """Write :func:`render_toml` to ``path``.
+    """Write :func:`render_toml` to ``path``, with absolute paths: others are relative to the file.
 
     Raises
     ------
     OutputError
         If the file exists or cannot be written.
     """
+    model = type(parameters)
+    tree = with_located_paths(model, parameters.model_dump(), Path())
     try:
         with path.open("x", encoding="utf-8") as stream:
-            stream.write(render_toml(parameters))
+            stream.write(render_toml(model.model_validate(tree)))
     except FileExistsError:
         raise OutputError(f"{path}: exists already; give another name") from None
     except OSError as error:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # inputs that say where and how to measure, not what
-_WHERE = ("regions", "landmarks", "labels_", "edited_", "model_")
+_WHERE = ("regions", "landmarks", "labels_", "edited_", "model_", "dark_", "flat_", "chromatic")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ samples of a blinded study is kept beside its directory (:mod:`aequorea.pipeline
 
 from __future__ import annotations
 
+import os
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ from aequorea.pipelines.study.blinding import (
     veiled,
     write_key,
 )
+from aequorea.pipelines.study.cluster import each_on_cluster
 from aequorea.pipelines.study.collection import (
     BLIND_LEADING,
     Origin,
@@ -56,7 +58,6 @@ from aequorea.pipelines.study.state import (
 from aequorea.pipelines.study.workers import Death, each_in_processes
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
@@ -121,12 +122,12 @@ class FirstPass:
         As that of :func:`run_study`; a sample that fails here is tried again, and told, in the
         second pass.
     then : callable
-        Takes the run directories of the samples that got through, gives the ``run_one`` of the
-        second pass.
+        Takes the samples that got through, each with the directory of its run, gives the
+        ``run_one`` of the second pass.
     """
 
     run_one: RunOne
-    then: Callable[[tuple[Path, ...]], RunOne]
+    then: Callable[[Sequence[tuple[Sample, Path]]], RunOne]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,10 @@ class _Outcome:
     executed: bool = False
 
 
+if TYPE_CHECKING:
+    _Each = Callable[[Callable[[_Task], _Outcome], Sequence[_Task]], Iterator[tuple[int, _Outcome]]]
+
+
 def run_study(
     study: Study,
     run_one: RunOne,
@@ -159,6 +164,7 @@ def run_study(
     summaries: Summaries | None = None,
     first: FirstPass | None = None,
     workers: int = 1,
+    scheduler: str | None = None,
     blind: bool = False,
     progress: Progress | None = None,
 ) -> StudyResult:
@@ -184,6 +190,9 @@ def run_study(
         What has to be known of all samples before any of them can be finished.
     workers : int, default 1
         Samples at a time, each in a process of its own; changes no result.
+    scheduler : str, optional
+        Address of a dask scheduler (``tcp://host:8786``), whose workers then run the samples, one
+        at a time each. They must see the same files under the same paths. Changes no result.
     blind : bool, default False
         Name samples by codes and keep what they are out of the directory, until :func:`unblind`.
         The key file, and links to the images under their codes, are in a folder beside it
@@ -223,7 +232,8 @@ def run_study(
         else path_keys(type(shared_parameters.values)),
     )
     reporter = progress or Quiet()
-    outcomes = batch.run(run_one, first, workers=workers, progress=reporter)
+    each = partial(_each, workers=workers, scheduler=scheduler)
+    outcomes = batch.run(run_one, first, each=each, progress=reporter)
     return batch.summarise(outcomes, summaries, shared_parameters, reporter)
 
 
@@ -255,6 +265,11 @@ def unblind(directory: str | os.PathLike[str]) -> None:
         write_state(held, told)
     origins = _origins(where, told, key)
     rerun_step(where, "tables", partial(write_collected, origins=origins), workflow=workflow)
+
+
+def threads_of_each(workers: int, scheduler: str | None = None) -> int:
+    """Threads of each of the processes that share a machine; on a cluster, one."""
+    return 1 if scheduler is not None else max(1, (os.cpu_count() or 1) // max(1, workers))
 
 
 def study_workflow(workflow: str) -> str:
@@ -293,7 +308,7 @@ class _Batch:
     path_keys: frozenset[str]
 
     def run(
-        self, run_one: RunOne, first: FirstPass | None, *, workers: int, progress: Progress
+        self, run_one: RunOne, first: FirstPass | None, *, each: _Each, progress: Progress
     ) -> dict[str, _Outcome]:
         """Every sample once; the state on disk follows."""
         tasks = self._tasks()
@@ -304,11 +319,11 @@ class _Batch:
             state = self._first_state(tasks, earlier)
             write_state(held, state)
             if first is not None:
-                run_one = self._after_first(first, tasks, workers, progress)
+                run_one = self._after_first(first, tasks, each, progress)
             outcomes: dict[str, _Outcome] = {}
             progress.begin("samples")
             try:
-                for index, outcome in _each(partial(_attempt, run_one), tasks, workers):
+                for index, outcome in each(partial(_attempt, run_one), tasks):
                     name = tasks[index].sample.name
                     outcomes[name] = self._told(outcome, tasks[index], earlier)
                     state = replace(
@@ -325,16 +340,17 @@ class _Batch:
 
     @staticmethod
     def _after_first(
-        first: FirstPass, tasks: Sequence[_Task], workers: int, progress: Progress
+        first: FirstPass, tasks: Sequence[_Task], each: _Each, progress: Progress
     ) -> RunOne:
         progress.begin("first pass")
         through = []
-        for index, outcome in _each(partial(_attempt, first.run_one), tasks, workers):
+        outcomes = each(partial(_attempt, first.run_one), tasks)
+        for n_tried, (index, outcome) in enumerate(outcomes, start=1):
             if outcome.tables is not None:
                 through.append(index)
-            progress.advance(index + 1, len(tasks))
+            progress.advance(n_tried, len(tasks))
         progress.end("done")
-        return first.then(tuple(tasks[k].out for k in sorted(through)))
+        return first.then([(tasks[k].sample, tasks[k].out) for k in sorted(through)])
 
     def summarise(
         self,
@@ -500,13 +516,20 @@ class _Batch:
 
 
 def _each(
-    function: Callable[[_Task], _Outcome], tasks: Sequence[_Task], workers: int
+    function: Callable[[_Task], _Outcome],
+    tasks: Sequence[_Task],
+    *,
+    workers: int,
+    scheduler: str | None,
 ) -> Iterator[tuple[int, _Outcome]]:
-    if workers <= 1 or len(tasks) == 1:
-        for index, task in enumerate(tasks):
-            yield index, function(task)
+    if scheduler is not None:
+        results = each_on_cluster(function, tasks, scheduler=scheduler)
+    elif workers <= 1 or len(tasks) == 1:
+        yield from enumerate(map(function, tasks))
         return
-    for index, result in each_in_processes(function, tasks, workers=workers):
+    else:
+        results = each_in_processes(function, tasks, workers=workers)
+    for index, result in results:
         if isinstance(result, Death):
             _hide_files(tasks[index])
             yield index, _Outcome(message=result.reason)

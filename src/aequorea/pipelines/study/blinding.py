@@ -176,6 +176,20 @@ def as_shown(samples: Sequence[Sample], directory: Path) -> tuple[Sample, ...]:
     return tuple(veiled(sample, code, directory)[0] for code, sample in by_code)
 
 
+def told_names(samples: Sequence[Sample], directory: Path) -> dict[str, str]:
+    """What the tables of an unblinded study call its samples, by their codes; else empty.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    directory : Path
+        Of the study, which was begun.
+    """
+    if not read_state(directory).unblinded:
+        return {}
+    return {code: sample.name for code, sample in coded(samples, directory).items()}
+
+
 def write_key(directory: Path, samples: Mapping[str, Sample]) -> None:
     """Write the key file: what stands behind each code, and stood behind earlier ones.
 

@@ -16,6 +16,7 @@ from aequorea.pipelines.run.parameters import (
     load_toml,
     merge_parameters,
     parameter_fields,
+    with_located_paths,
 )
 from aequorea.pipelines.study.comparison import ComparisonParameters
 from aequorea.pipelines.study.sheet import list_samples, located, near_miss, read_samples
@@ -76,7 +77,9 @@ class Study:
         InputError
             For unknown names and values that are not allowed.
         """
-        return merge_parameters(model, toml=self.params, flags=flags, toml_name=self._params_name)
+        return merge_parameters(
+            model, toml=self._located_params(model), flags=flags, toml_name=self._params_name
+        )
 
     def sample_parameters(
         self,
@@ -96,7 +99,7 @@ class Study:
         if not sample.overrides:
             return self.shared_parameters(model, flags=flags)
         fields = {f.key: f for f in parameter_fields(model)}
-        merged: Mapping[str, Any] = self.params
+        merged: Mapping[str, Any] = self._located_params(model)
         for key, text in sample.overrides.items():
             column = f"{sample.where}, column 'params.{key}'"
             if key not in fields:
@@ -121,6 +124,13 @@ class Study:
         self.shared_parameters(model)
         for sample in self.samples:
             self.sample_parameters(sample, model)
+
+    def _located_params(self, model: type[BaseModel]) -> Mapping[str, Any]:
+        """Paths of a study file are relative to its folder."""
+        source = self.sources.get("study")
+        return (
+            self.params if source is None else with_located_paths(model, self.params, source.parent)
+        )
 
     @property
     def _params_name(self) -> str:

@@ -11,9 +11,9 @@ from aequorea.errors import OutputError
 from aequorea.io import write_ome_tiff, write_ome_zarr
 from aequorea.io.atomic import replacing
 from aequorea.model import Image
-from aequorea.pipelines.cells.workbook import write_workbook
 from aequorea.pipelines.kept_pixels import smallest_unsigned
 from aequorea.pipelines.run.provenance import sha256_path, versions
+from aequorea.pipelines.workbook import write_workbook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 1_048_576  # of a sheet, with its heading
 _WIDEST, _NARROWEST = 40, 9
 _LONGEST_NAME = 31
+_LONGEST_TEXT = 32_767  # signs that a cell of Excel holds
 
 
 def write_workbook(
@@ -118,7 +119,9 @@ def _cell(value: Any, sheet: Any) -> Any:
 
 
 def _printable(text: str) -> str:
-    return "".join(c for c in text if c in "\t\n" or ord(c) >= 32)
+    """Text without control characters; what a cell cannot hold is cut, with an ellipsis."""
+    shown = "".join(c for c in text if c in "\t\n" or ord(c) >= 32)
+    return shown if len(shown) <= _LONGEST_TEXT else shown[: _LONGEST_TEXT - 1] + "…"
 
 
 def _text_cell(text: str, sheet: Any) -> Any:

@@ -5,7 +5,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from aequorea.pipelines.cells.workbook import write_workbook
+from aequorea.pipelines.workbook import write_workbook
 
 
 def cells_of(path, sheet=0):
@@ -39,7 +39,7 @@ def test_what_is_missing_is_empty(tmp_path):
 
 @pytest.mark.parametrize("rows", [2, 5])
 def test_sheets_of_long_names_are_told_apart(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr("aequorea.pipelines.cells.workbook._MOST_ROWS", 4)
+    monkeypatch.setattr("aequorea.pipelines.workbook._MOST_ROWS", 4)
     names = ["m" * 31 + "a", "m" * 31 + "b", "M" * 31, "short"]
     tables = {name: pd.DataFrame({"a": range(rows)}) for name in names}
     with pytest.warns(match="go on in") if rows > 3 else _nothing():
