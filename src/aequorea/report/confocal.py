@@ -395,6 +395,7 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
             dpi=DPI,
             most=_GRAPH_BYTES,
         )
+    confidence = percent(float(run.parameter("nulls.null_confidence")))
     chance = run.table("chance")
     chance = chance[
         (chance["measure"] == _DISTANCE) & (chance["null"] == _RANDOM) & chance["ratio"].notna()
@@ -404,7 +405,7 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
             chance_figure(chance, names, "median distance over chance"),
             "Each cell against chance.",
             "Median distance to the nucleus over that of as many random points in the same "
-            "cytosol; the line is how far chance alone spreads the ratio (95 %).",
+            f"cytosol; the line is how far chance alone spreads the ratio ({confidence}).",
             "Median distance over chance, cell by cell",
             dpi=DPI,
             most=_GRAPH_BYTES,

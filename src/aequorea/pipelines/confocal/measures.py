@@ -82,6 +82,7 @@ def puncta_columns(
     n_nucleus = per_cell(owned[owned["compartment"] == "nucleus"].groupby("cell").size(), 0)
     grouped = cytosolic.groupby("cell")
     median_um = per_cell(grouped["distance_nucleus_um"].median(), np.nan)
+    of_voxels_um = per_cell(grouped["voxel_distance_um"].median(), np.nan)
     by_chance = cells["median_distance_by_chance_um"].to_numpy()
     position = anatomy.held(cytosolic[list(POSITION)].to_numpy(dtype=float))
     indices = localization_of_points(
@@ -96,7 +97,7 @@ def puncta_columns(
     with np.errstate(divide="ignore", invalid="ignore"):
         density = n_cytosol / cells["cytosol_volume_um3"].to_numpy()
         share = n_nucleus / (n_nucleus + n_cytosol)
-        ratio = median_um / by_chance
+        ratio = of_voxels_um / by_chance
     return {
         "n": (n_cytosol + n_nucleus).astype(int),
         "n_cytosol": n_cytosol.astype(int),
@@ -203,7 +204,8 @@ def distribution_table(
     """Distribution functions per cell on grids that all cells share.
 
     ``distance_um``: distance from the nucleus; ``normalized_distance``: over the largest distance
-    of the membrane; ``volume_rank``: share of the cytosol nearer to the nucleus. ``by_chance`` is
+    of the membrane; ``volume_rank``: share of the cytosol nearer to the nucleus. Puncta have the
+    distance of the voxel that holds them, as chance has those of voxels. ``by_chance`` is
     that of every voxel of the cytosol, ``membrane`` that of the membrane.
     """
     parts: list[pd.DataFrame] = []
@@ -218,7 +220,7 @@ def distribution_table(
         for role, table in puncta.items():
             own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
             if len(own):
-                values = own["distance_nucleus_um"].to_numpy(float)
+                values = own["voxel_distance_um"].to_numpy(float)
                 ranks = own["volume_rank"].to_numpy(float)
                 parts += _curves(
                     label, role, _steps(values), _steps(ranks), all_um, edge_um, grid_um, largest

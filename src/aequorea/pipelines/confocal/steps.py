@@ -155,7 +155,7 @@ class ConfocalSteps:
             ),
             Step(
                 name="puncta",
-                version=3,
+                version=4,
                 function=self.puncta,
                 inputs=(*of(*p.puncta_roles), *placed),
                 needs=("nuclei", "cells", "candidates", *faded),
@@ -173,7 +173,7 @@ class ConfocalSteps:
             *self._of_puncta((*of(*p.puncta_roles), *placed), geometry),
             Step(
                 name="measures",
-                version=3,
+                version=4,
                 function=self.measures,
                 inputs=(*of(*p.protein_roles), *placed),
                 needs=("nuclei", "cells", "puncta", *faded),
@@ -241,7 +241,7 @@ class ConfocalSteps:
             steps.append(
                 Step(
                     name="efficiency",
-                    version=1,
+                    version=2,
                     function=self.efficiency,
                     inputs=images,
                     needs=("cells", "candidates", "puncta"),
@@ -249,6 +249,10 @@ class ConfocalSteps:
                         **geometry,
                         "light": self._light(*p.puncta_roles),
                         "detection": p.detection,
+                        "options": {
+                            r: p.puncta_of(r).model_dump(mode="json", exclude=_FILES)
+                            for r in p.puncta_roles
+                        },
                         "seed": p.seed,
                     },
                     outputs=table_outputs("efficiency"),
@@ -517,6 +521,7 @@ class ConfocalSteps:
                 self._as_found(kinds[role], role),
                 read_facts(folder, role),
                 float(thresholds[role]),
+                p.puncta_of(role),
                 cells,
                 spacing_um=self.field.spacing_um,
                 n_spots=p.detection.injected_spots,
