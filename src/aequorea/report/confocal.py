@@ -462,6 +462,7 @@ def _nulls(run: RunContents) -> list[str]:
 
 def _elbows(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
     curves, thresholds = run.table("elbows"), run.table("thresholds")
+    curves = curves[curves["n_above"] > 0] if len(curves) else curves
     if not len(curves):
         return
     levels = dict(zip(thresholds["role"], thresholds["threshold"].astype(float), strict=True))
