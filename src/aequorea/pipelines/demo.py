@@ -306,13 +306,15 @@ def _study_truth(result: RunResult) -> list[Comparison]:
     table = result.table("comparison_conditions")
     rank = table[table["column"] == "puncta_mean_volume_rank"].set_index("condition")["mean"]
     number = table[table["column"] == "puncta_n"].set_index("condition")["mean"]
-    tested = result.table("comparison").set_index("column").loc["puncta_mean_volume_rank"]
+    compared = result.table("comparison").set_index("column")
+    tested = compared.loc["puncta_mean_volume_rank", ["difference", "ci_low", "ci_high"]]
+    difference, low, high = np.asarray(tested, dtype=np.float64)
     effect = Comparison(
         quantity=f"TAC minus sham of {_RANK}",
         truth=round(_mean_rank(_ATTRACTION["TAC"]) - _mean_rank(_ATTRACTION["sham"]), 3),
-        measured=float(tested["difference"]),
-        low=float(tested["ci_low"]),
-        high=float(tested["ci_high"]),
+        measured=float(difference),
+        low=float(low),
+        high=float(high),
     )
     counts = [
         Comparison(

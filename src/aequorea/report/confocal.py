@@ -644,10 +644,10 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "ratio_high": "to",
             "reason": "note",
         }
-        told = ("Observed and expected: distances in µm, others numbers; ratios have no unit",)
+        units = ["Observed and expected: distances in µm, others numbers; ratios have no unit"]
         yield (
             "Against chance, cell by cell",
-            _of_numbers(shown, columns, file="tables/chance.csv", explained=told),
+            _of_numbers(shown, columns, file="tables/chance.csv", explained=units),
         )
 
 

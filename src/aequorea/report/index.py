@@ -49,7 +49,8 @@ class Comparison:
 
         Examples
         --------
-        >>> print(Comparison(quantity="effect", truth=0.3, measured=0.25, low=0.2, high=0.4).verdict)
+        >>> r = Comparison(quantity="effect", truth=0.3, measured=0.25, low=0.2, high=0.4)
+        >>> print(r.verdict)
         effect: truth 0.300, found 0.250 (95 % CI 0.200 to 0.400, holds the truth)
         >>> print(Comparison(quantity="cells", truth=50, measured=45).verdict)
         cells: truth 50, found 45 (−10 %)
