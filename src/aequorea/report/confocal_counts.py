@@ -122,9 +122,9 @@ def of_crowding(run: RunContents, puncta: pd.DataFrame, role: str, name: str) ->
             f"Numbers of {name} are too low where puncta crowd. If as many puncta as were found "
             f"lay at random in their cytosol, {percent(expected)} would have another within "
             f"{number(apart)} SD of a spot ({number(radii[1])} µm in the plane, "
-            f"{number(radii[0])} µm along z), where two are often counted as one; of those found, {percent(seen)} have. Crowds, such as "
-            "those around the nucleus, lose more than sparse places. Detection of lone spots does "
-            "not include this."
+            f"{number(radii[0])} µm along z), where two are often counted as one; of those found, "
+            f"{percent(seen)} have. Crowds, such as those around the nucleus, lose more than "
+            "sparse places. Detection of lone spots does not include this."
         )
     else:
         yield fine(f"crowding of {name}")
