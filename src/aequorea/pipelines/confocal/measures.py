@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
-from aequorea.spatial.distances import distance_map
+from aequorea.spatial.distances import boxes_of, distance_map
 from aequorea.spatial.localization import localization_of_intensity, localization_of_points
 from aequorea.spatial.shells import distance_distribution, equal_volume_shells
 
@@ -168,13 +167,13 @@ def protein_columns(
 def _means(
     image: NDArray[Any], objects: NDArray[np.integer[Any]], labels: NDArray[np.int64]
 ) -> FloatArray:
-    """Mean of an image over each object, a plane at a time."""
-    width = int(max(objects.max(), labels.max())) + 1
-    counts, sums = np.zeros(width, np.int64), np.zeros(width)
-    for own, plane in zip(objects, image, strict=True):
-        counts += np.bincount(own.ravel(), minlength=width)
-        sums += np.bincount(own.ravel(), weights=plane.ravel(), minlength=width)
-    return np.asarray(sums[labels] / counts[labels], dtype=np.float64)
+    """Mean of an image over each object; NaN for one without voxels."""
+    means, boxes = np.full(len(labels), np.nan), boxes_of(objects)
+    for place, label in enumerate(labels.tolist()):
+        if label in boxes:
+            box = boxes[label]
+            means[place] = image[box].mean(where=objects[box] == label, dtype=np.float64)
+    return means
 
 
 def shell_table(
@@ -245,8 +244,8 @@ def cytosols(
 ) -> Iterator[tuple[int, tuple[slice, ...], NDArray[np.bool_], FloatArray]]:
     """Of each cell with a nucleus: number, box, cytosol, distance to the nucleus in the box."""
     have = set(anatomy.with_nucleus().tolist())
-    for label, box in enumerate(ndimage.find_objects(anatomy.cells), start=1):
-        if box is None or label not in have:
+    for label, box in boxes_of(anatomy.cells).items():
+        if label not in have:
             continue
         cytosol = anatomy.cytosol[box] == label
         if cytosol.any():
