@@ -75,7 +75,13 @@ def test_a_study_and_its_triage(stack_file, tmp_path, capsys, monkeypatch):
     assert "reject blurred" in capsys.readouterr().out
     again = ["confocal", "triage", "results", "one", "--redo", "--nuclei.diameter-um", "2.4"]
     assert run(again) == 0
-    assert '"nuclei.diameter_um": "2.4"' in (tmp_path / "results/triage.json").read_text()
+    assert "run again" in capsys.readouterr().out
+    assert run(["confocal", "triage", "results"]) == 0
+    assert "redo nuclei.diameter_um=2.4" in capsys.readouterr().out
+    assert run(["confocal", "triage", "results", "one", "--forget"]) == 0
+    capsys.readouterr()
+    assert run(["confocal", "triage", "results"]) == 0
+    assert capsys.readouterr().out == "one\tdone\tgreen\tnot looked at\n"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from aequorea.pipelines import demo
 def test_the_page_leads_to_reports_with_truth_beside_measurement(tmp_path, monkeypatch):
     fields = next(e for e in demo._EXAMPLES if e.name == "simulated-fields")
     monkeypatch.setattr(demo, "_EXAMPLES", (fields,))
-    page = demo.run_demo(tmp_path / "demo")
+    told = []
+    page = demo.run_demo(tmp_path / "demo", tell=told.append)
+    assert len(told) == 1
+    assert "Pearson's r: truth 0.300, found 0." in told[0]
     text = page.read_text()
     assert page == tmp_path / "demo/index.html"
     assert 'href="simulated-fields/report.html"' in text

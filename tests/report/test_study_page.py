@@ -340,7 +340,7 @@ def test_three_conditions_are_corrected_and_other_scales_named(study):
     assert "q: p corrected for 3 comparisons" in page.text
     assert "on the logit scale" in page.text
     assert "The interval is on the logit scale" in page.text
-    assert "corrected for 3 pairs of conditions" in page.text
+    assert "corrected for 3 comparisons" in page.text
 
 
 def test_parameters_of_single_images_and_samples_that_left_are_told(study, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path  # noqa: TC003 - cyclopts reads annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import App, Parameter
 
@@ -23,6 +23,8 @@ from aequorea.pipelines.run.progress import terminal_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aequorea.pipelines.confocal.triage import Decision, Verdict
 
 # with flags; a configuration file takes any number
 MOST_PUNCTA, MOST_PROTEINS, MOST_LANDMARKS = 3, 2, 2
@@ -151,6 +153,12 @@ def triage(
             negative="",
         ),
     ] = False,
+    forget: Annotated[
+        bool,
+        Parameter(
+            help="Take back what was decided, and the parameters given to redo.", negative=""
+        ),
+    ] = False,
     reason: Annotated[str, Parameter(help="Why; needed to reject.")] = "",
     **flags: Any,
 ) -> None:
@@ -166,38 +174,46 @@ def triage(
     study : Path
         Directory of the study.
     """
+    from aequorea.pipelines.confocal import triage as decisions_of
     from aequorea.pipelines.confocal.lights import overall_lights
-    from aequorea.pipelines.confocal.triage import Verdict, decide, read_decisions
     from aequorea.pipelines.study.state import read_state
 
-    chosen: list[Verdict] = []
-    if accept:
-        chosen.append("accept")
-    if reject:
-        chosen.append("reject")
-    if redo:
-        chosen.append("redo")
+    asked = {"accept": accept, "reject": reject, "redo": redo, "forget": forget}
+    chosen = [verdict for verdict, wanted in asked.items() if wanted]
     given = given_for(_MODEL, flags)
     if not samples and not chosen:
-        decisions, lights = read_decisions(study), overall_lights(study)
+        decisions, lights = decisions_of.read_decisions(study), overall_lights(study)
         for name, state in read_state(study).samples.items():
-            decision = decisions.get(name)
-            told = "" if decision is None else f"{decision.verdict} {decision.reason}".strip()
+            told = _in_words(decisions.get(name))
             light = lights.get(name, "-")
             sys.stdout.write(f"{name}\t{state.state}\t{light}\t{told or 'not looked at'}\n")
         return
     if len(chosen) != 1 or not samples:
         raise InputError(
             "expected: aequorea confocal triage STUDY SAMPLE [SAMPLE …] and one of --accept, "
-            "--reject --reason WHY, --redo --nuclei.threshold 300"
+            "--reject --reason WHY, --redo --nuclei.threshold 300, --forget"
         )
     keys = {f.name: f.key for f in parameter_fields(_MODEL)}
     overrides: Mapping[str, str] = {
         keys[name]: ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         for name, value in given.items()
     }
-    decide(study, samples, chosen[0], reason=reason, overrides=overrides)
-    sys.stdout.write(f"{study / 'triage.json'}\n")
+    if forget:
+        decisions_of.forget(study, samples)
+    else:
+        verdict = cast("Verdict", chosen[0])
+        decisions_of.decide(study, samples, verdict, reason=reason, overrides=overrides)
+    sys.stdout.write(
+        f"{study / 'triage.json'}\nIt takes effect when the study is run again: "
+        "aequorea confocal STUDY.toml\n"
+    )
+
+
+def _in_words(decision: Decision | None) -> str:
+    if decision is None:
+        return ""
+    parameters = " ".join(f"{key}={value}" for key, value in decision.overrides.items())
+    return " ".join(filter(None, (decision.verdict, decision.reason, parameters)))
 
 
 def _analyse_study(

@@ -25,6 +25,9 @@ def demo(
     from aequorea.pipelines.demo import run_demo
     from aequorea.pipelines.run.progress import terminal_progress
 
+    verdicts: list[str] = []
     with terminal_progress() as progress:
-        page = run_demo(out, only=workflow, progress=progress)
+        page = run_demo(out, only=workflow, progress=progress, tell=verdicts.append)
+    for verdict in verdicts:
+        sys.stdout.write(f"{verdict}\n")
     sys.stdout.write(f"{page}\n")

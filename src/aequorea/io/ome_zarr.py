@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.5-dev1")
 OURS = "aequorea"
 OUR_ENCODING = 1
+#: Numbers of an image's metadata that our writer keeps beside it.
+KEPT_METADATA = ("z_scale_factor",)
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -67,7 +69,10 @@ class OmeZarrReader:
             times_s=times if times is not None and sizes.get("t") == len(times) else None,
             scenes=names,
             scene=number,
-            metadata={"format": f"OME-Zarr {facts.version}" if facts.version else "Zarr"},
+            metadata={
+                "format": f"OME-Zarr {facts.version}" if facts.version else "Zarr",
+                **facts.kept,
+            },
             source=str(path),
         )
 
@@ -90,6 +95,7 @@ class _Facts:
     channels: tuple[str, ...]
     times_s: NDArray[np.float64] | None
     version: str
+    kept: Mapping[str, float]
 
 
 class ZarrPixels:
@@ -199,7 +205,7 @@ def _facts(scene: _Scene, path: Path) -> _Facts:
     shape, names = _array_header(path, scene.array_path)
     if scene.multiscale is None:
         letters = _letters(names or scene.attributes.get("_ARRAY_DIMENSIONS"), len(shape))
-        return _Facts(letters, {}, (), None, "")
+        return _Facts(letters, {}, (), None, "", {})
     if scene.version not in VERSIONS:
         raise FileFormatError(
             f"{path}: OME-Zarr version {scene.version}; expected one of {', '.join(VERSIONS)}: "
@@ -225,6 +231,7 @@ def _facts(scene: _Scene, path: Path) -> _Facts:
         _channels(scene.attributes, ours),
         None if times is None else np.asarray(times, np.float64),
         scene.version,
+        {key: float(ours[key]) for key in KEPT_METADATA if key in ours},
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from aequorea.errors import AxisMismatchError, InputError
 from aequorea.io.atomic import replacing
 from aequorea.io.axes import check_pixels
-from aequorea.io.ome_zarr import OUR_ENCODING, OURS
+from aequorea.io.ome_zarr import KEPT_METADATA, OUR_ENCODING, OURS
 from aequorea.model.image import Image
 
 if TYPE_CHECKING:
@@ -302,4 +302,5 @@ def _kept_exactly(image: Image) -> dict[str, Any]:
         "encoding": OUR_ENCODING,
         "times_s": None if image.times_s is None else [float(t) for t in image.times_s],
         "channels": list(image.channels),
+        **{key: image.metadata[key] for key in KEPT_METADATA if key in image.metadata},
     }

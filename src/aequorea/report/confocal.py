@@ -10,6 +10,7 @@ from aequorea.report.canvas import DPI, PIXELS_DPI, printable
 from aequorea.report.cells_tables import hand_edits
 from aequorea.report.cells_views import names_of
 from aequorea.report.checks import Check, bad, fine, note, percent
+from aequorea.report.confocal_counts import counted, of_crowding, of_outside, told_once
 from aequorea.report.confocal_figures import (
     cdf_figure,
     chance_figure,
@@ -33,7 +34,7 @@ from aequorea.report.page_parts import Measure, Plate, Plates
 from aequorea.report.run_contents import RunContents, StoredImage, open_contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -90,7 +91,7 @@ def report_html(run_dir: Path) -> str:
         "confocal.html.j2",
         title=run.title or "Confocal stack",
         facts=_facts(run, image, names),
-        checks=list(_checks(run, names)),
+        checks=list(_checks(run, image, names)),
         verdict=_verdict(run, names),
         measures=list(_measures(run, names)),
         per_cell=_per_cell(run, names),
@@ -132,18 +133,18 @@ def _facts(run: RunContents, image: StoredImage, names: Mapping[str, str]) -> li
     ]
 
 
-def _checks(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
+def _checks(run: RunContents, image: StoredImage, names: Mapping[str, str]) -> Iterator[Check]:
     """What misleads first, what was fine last."""
     told = [
         *_of_channels(run),
         *_of_cells(run),
-        *_of_puncta(run, names),
+        *_of_puncta(run, image, names),
         *checks_of_molecules(run, names),
         *_of_landmarks(run, names),
     ]
     yield from (check for check in told if check.light == "bad")
     yield from (check for check in told if check.light == "note")
-    yield from (note(str(w)) for w in dict.fromkeys(run.record.get("warnings", [])))
+    yield from (note(text) for text in told_once(run.record.get("warnings", [])))
     good = [check for check in told if check.light == "ok"]
     if good:
         yield fine("No trouble found with: " + "; ".join(c.text for c in good) + ".")
@@ -206,41 +207,64 @@ def _of_registration(run: RunContents) -> Check:
 
 def _of_cells(run: RunContents) -> Iterator[Check]:
     cells = run.table("cells")
+    nuclei = run.table("segmentation_nuclei")
+    if len(nuclei) and not int(nuclei["n_objects"].iloc[0]):
+        yield bad(
+            "No nucleus was found. Is --nuclei.channel the nuclear stain? If so, look at it below "
+            "and give --nuclei.threshold (grey levels) or --nuclei.diameter-um; nuclei found "
+            "elsewhere come in with --nuclei.labels."
+        )
     if not len(cells):
-        yield bad("No cell was found: nothing is measured.")
+        yield bad(
+            "No cell was found: nothing is measured. Cells grow around nuclei: mend those first, "
+            "then --cells.threshold; --cells.keep-without-nucleus keeps cells that have none."
+        )
         return
     cut = int(cells["touches_side"].sum())
     if cut:
+        verb = "is" if cut == 1 else "are"
         yield note(
-            f"{cut} of {len(cells)} cells are cut by the side of the image: their counts and "
-            "distances are those of the part that is seen. Studies leave them out."
+            f"{cut} of {counted(len(cells), 'cell')} {verb} cut by the side of the image: counts "
+            "and distances are those of the part that is seen. Studies leave such cells out."
         )
     else:
         yield fine("cells cut by the side of the image")
     flat = int(cells["touches_first_or_last_plane"].sum())
     if flat:
+        verb = "reaches" if flat == 1 else "reach"
         yield note(
-            f"{flat} of {len(cells)} cells reach the first or the last plane: their true height "
-            "is unknown."
+            f"{flat} of {counted(len(cells), 'cell')} {verb} the first or the last plane: true "
+            "heights are unknown."
         )
     bare = int((cells["n_nuclei"] == 0).sum())
     if bare:
-        yield note(f"{bare} cells have no nucleus, so no distances.")
+        verb = "has" if bare == 1 else "have"
+        yield note(
+            f"{counted(bare, 'cell')} {verb} no nucleus, so no distances. If it is there, lower "
+            "--nuclei.threshold or --nuclei.min-volume-um3."
+        )
     several = int((cells["n_nuclei"] > 1).sum())
     if several:
-        yield note(f"{several} cells have several nuclei; distances are to the nearest of them.")
+        verb = "has" if several == 1 else "have"
+        yield note(
+            f"{counted(several, 'cell')} {verb} several nuclei; distances are to the nearest of "
+            "them."
+        )
 
 
-def _of_puncta(run: RunContents, names: Mapping[str, str]) -> Iterator[Check]:
+def _of_puncta(run: RunContents, image: StoredImage, names: Mapping[str, str]) -> Iterator[Check]:
     puncta = run.table("puncta")
     for role, name in _spots(names).items():
         own = puncta[puncta["role"] == role]
         if not len(own):
-            yield bad(f"No punctum of {name} was found.")
+            yield bad(
+                f"No punctum of {name} was found. If you see some below, compare their size with "
+                f"--{role}.spot-sigma-yx-um and --{role}.spot-sigma-z-um, then give "
+                f"--{role}.threshold (SD of the noise)."
+            )
             continue
-        outside = float((own["cell"] == 0).mean())
-        if outside > 0.3:
-            yield note(f"{percent(outside)} of the puncta of {name} lie in no cell.")
+        yield from of_outside(run, image, own, name)
+        yield from of_crowding(run, own, role, name)
         failed = float((~own["fitted"].astype(bool)).mean())
         if failed > 0.1:
             yield note(
@@ -298,7 +322,7 @@ def _verdict(run: RunContents, names: Mapping[str, str]) -> str:
     text = f"{number(len(cells))} cell{'' if len(cells) == 1 else 's'}"
     for role, name in _spots(names).items():
         total = int(cells[f"{role}_n"].sum())
-        text += f"; {number(total)} puncta of {name} in them"
+        text += f"; {number(total)} puncta of {name} in {'it' if len(cells) == 1 else 'them'}"
         ratio = cells[f"{role}_median_distance_over_chance"].to_numpy(float)
         if np.isfinite(ratio).any():
             text += f", at {fixed(float(np.nanmean(ratio)), 2)} of the distance chance gives"
@@ -313,12 +337,12 @@ def _measures(run: RunContents, names: Mapping[str, str]) -> Iterator[Measure]:
     for role, name in _spots(names).items():
         n = cells[f"{role}_n_cytosol"].to_numpy(float)
         away = cells[f"{role}_median_distance_um"].to_numpy(float)
-        lines = [f"{number(float(cells[f'{role}_n_nucleus'].mean()))} more in the nucleus"]
-        yield Measure(f"{name} per cytosol", number(float(n.mean())), lines)
+        lines = [f"mean of cells; {number(float(cells[f'{role}_n_nucleus'].mean()))} in nuclei"]
+        yield Measure(f"{name}: puncta per cytosol", number(float(n.mean())), lines)
         if np.isfinite(away).any():
             chance = float(np.nanmean(cells["median_distance_by_chance_um"].to_numpy(float)))
             yield Measure(
-                f"{name} to the nucleus",
+                f"{name}: distance to the nucleus",
                 f"{number(float(np.nanmean(away)))} µm",
                 ["median, mean of cells", f"chance: {number(chance)} µm"],
             )
@@ -338,14 +362,14 @@ def _per_cell(run: RunContents, names: Mapping[str, str]) -> DataTable | None:
     for role, name in names.items():
         if role.startswith("puncta"):
             columns |= {
-                f"{role}_n_cytosol": f"{name}: cytosol",
-                f"{role}_n_nucleus": f"{name}: nucleus",
+                f"{role}_n_cytosol": f"{name}: puncta in cytosol",
+                f"{role}_n_nucleus": f"{name}: in nucleus",
                 f"{role}_median_distance_um": f"{name}: median distance (µm)",
-                f"{role}_median_distance_over_chance": f"{name}: over chance",
+                f"{role}_median_distance_over_chance": f"{name}: distance over chance",
             }
         elif role.startswith("protein"):
             columns |= {
-                f"{role}_mean_cytosol": f"{name}: cytosol",
+                f"{role}_mean_cytosol": f"{name}: mean of cytosol (grey levels)",
                 f"{role}_nucleus_over_cytosol": f"{name}: nucleus over cytosol",
             }
         if f"{role}_molecules_cytosol" in cells:
@@ -443,6 +467,7 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
             dpi=DPI,
             most=_GRAPH_BYTES,
         )
+    confidence = percent(float(run.parameter("nulls.null_confidence")))
     chance = run.table("chance")
     chance = chance[
         (chance["measure"] == _DISTANCE) & (chance["null"] == _RANDOM) & chance["ratio"].notna()
@@ -452,7 +477,7 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
             chance_figure(chance, names, "median distance over chance"),
             "Each cell against chance.",
             "Median distance to the nucleus over that of as many random points in the same "
-            "cytosol; the line is how far chance alone spreads the ratio (95 %).",
+            f"cytosol; the line is how far chance alone spreads the ratio ({confidence}).",
             "Median distance over chance, cell by cell",
             dpi=DPI,
             most=_GRAPH_BYTES,
@@ -527,6 +552,7 @@ def _nulls(run: RunContents) -> list[str]:
 
 def _elbows(run: RunContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
     curves, thresholds = run.table("elbows"), run.table("thresholds")
+    curves = curves[curves["n_above"] > 0] if len(curves) else curves
     if not len(curves):
         return
     levels = dict(zip(thresholds["role"], thresholds["threshold"].astype(float), strict=True))
@@ -568,13 +594,13 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
     channels = {
         "channel": "channel",
         "role": "role",
-        "background": "background",
-        "noise_sd": "SD of noise",
-        "signal": "signal",
+        "background": "background (grey levels)",
+        "noise_sd": "SD of noise (grey levels)",
+        "signal": "signal (grey levels)",
         "snr": "signal over noise",
-        "saturated_fraction": "saturated",
-        "sharpest_plane": "sharpest plane",
-        "light_at_the_end": "light left at the last plane",
+        "saturated_fraction": "saturated (share)",
+        "sharpest_plane": "sharpest plane (number)",
+        "light_at_the_end": "light left at the last plane (share)",
         "largest_step_um": "largest step (µm)",
         "n_hot_pixels": "hot pixels",
     }
@@ -593,8 +619,8 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
         columns = {
             "channel": "channel",
             "half_depth_um": "half is lost in (µm)",
-            "half_depth_low_um": "95 % from",
-            "half_depth_high_um": "up to",
+            "half_depth_low_um": "95 % from (µm)",
+            "half_depth_high_um": "up to (µm)",
             "n_planes": "planes",
             "reason": "note",
         }
@@ -604,7 +630,7 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
         columns = {
             "channel": "channel",
             **{f"shift_{a}_nm": f"shift {a} (nm)" for a in "zyx"},
-            **{f"error_{a}_nm": f"error {a}" for a in "zyx"},
+            **{f"error_{a}_nm": f"error {a} (nm)" for a in "zyx"},
             "n_beads": "beads",
             "moved": "moved",
         }
@@ -629,17 +655,20 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
         columns = {
             "channel": "channel",
             "brightness": "brightness",
-            "amplitude": "grey levels above surroundings",
+            "amplitude": "peak (grey levels)",
             "z_from_um": "from depth (µm)",
-            "z_to_um": "to",
+            "z_to_um": "to (µm)",
             "n_injected": "put in",
             "n_found": "found",
-            "fraction": "fraction",
+            "fraction": "share found",
             "ci_low": "95 % from",
             "ci_high": "up to",
         }
         file = "tables/efficiency.csv"
-        yield "Lone spots put into the image, and found", named(efficiency, columns, file=file)
+        yield (
+            "Lone spots put into the image, and found",
+            _of_numbers(efficiency, columns, file=file, explained=["Peak: above the surroundings"]),
+        )
     together = run.table("conjunctions")
     if len(together):
         kinds = [" + ".join(names.get(r, r) for r in k.split("+")) for k in together["roles"]]
@@ -650,15 +679,15 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "observed": "together",
             "expected": "expected by chance",
             "ratio": "ratio",
+            "p_value": "p",
             "ratio_low": "chance from",
             "ratio_high": "to",
             "percent_of_each": "% of each",
-            "p_value": "p",
         }
         told = [f"Null: {h}" for h in together["hypothesis"].dropna().unique()]
         yield (
             "Puncta of different kinds together",
-            named(
+            _of_numbers(
                 together.assign(kinds=kinds),
                 columns,
                 file="tables/conjunctions.csv",
@@ -677,12 +706,27 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "observed": "observed",
             "expected": "expected by chance",
             "ratio": "ratio",
+            "p_value": "p",
             "ratio_low": "chance from",
             "ratio_high": "to",
-            "p_value": "p",
             "reason": "note",
         }
-        yield "Against chance, cell by cell", named(shown, columns, file="tables/chance.csv")
+        units = ["Observed and expected: distances in µm, others numbers; ratios have no unit"]
+        yield (
+            "Against chance, cell by cell",
+            _of_numbers(shown, columns, file="tables/chance.csv", explained=units),
+        )
+
+
+def _of_numbers(
+    table: pd.DataFrame, columns: Mapping[str, str], *, file: str, explained: Sequence[str] = ()
+) -> DataTable:
+    """A table whose columns are no coefficients between -1 and 1, though they are named so."""
+    own = {
+        c: f"{c}_of_confocal" for c in ("observed", "expected", "amplitude", "ci_low", "ci_high")
+    }
+    headings = {own.get(c, c): text for c, text in columns.items()}
+    return named(table.rename(columns=own), headings, file=file, explained=explained)
 
 
 def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from aequorea.report.canvas import new_figure
 from aequorea.report.confocal_figures import CELL, PUNCTA
 from aequorea.report.pictures import CONTRAST_PERCENT, outlines, paint, scale_bar
+from aequorea.spatial.distances import boxes_of as boxes_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,10 +102,9 @@ def boxes_of(image: StoredImage, name: str) -> dict[int, Box]:
         plane = image.labels(name, z=z)
         if plane is None:
             return {}
-        for label, place in enumerate(ndimage.find_objects(plane.astype(np.int32)), start=1):
-            if place is not None:
-                here: Box = (slice(z, z + 1), place[0], place[1])
-                found[label] = _joined(found[label], here) if label in found else here
+        for label, place in boxes_in(plane).items():
+            here: Box = (slice(z, z + 1), place[0], place[1])
+            found[label] = _joined(found[label], here) if label in found else here
     return found
 
 

@@ -274,6 +274,7 @@ def _superplot(study: StudyContents, quantities: list[Quantity], plates: Plates)
 
 def _curves(study: StudyContents, names: Mapping[str, str], plates: Plates) -> Iterator[Plate]:
     curves = study.run.table("distribution_curves")
+    confidence = percent(float(study.run.parameter("compare.confidence") or 0.95))
     for measure, label in _measures_of(curves, names).items():
         own = curves[curves["measure"] == measure] if len(curves) else curves
         if not len(own):
@@ -283,7 +284,7 @@ def _curves(study: StudyContents, names: Mapping[str, str], plates: Plates) -> I
             f"{label[0].upper()}{label[1:]}.",
             "Thin: mean distribution of each animal, each of its cells with weight 1. Thick: mean "
             "of the animals. Dashed: an even spread in the same cytosols. Shaded, from six animals "
-            "on: the band that holds the whole mean curve (95 %).",
+            f"on: the band that holds the whole mean curve ({confidence}).",
             f"Cumulative distributions of the {label} by condition",
             dpi=DPI,
             most=300_000,
@@ -321,6 +322,7 @@ def _curve_tables(
             "shift_low": "from",
             "shift_high": "to",
             "p_value": "p",
+            "q_value": "q (FDR)",
             "n_condition": "n",
             "n_reference": "n, reference",
         }
@@ -470,11 +472,12 @@ def _triage(study: StudyContents) -> DataTable | None:
 def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]:
     yield from misleading(study, quantities[:1])
     channels = study.run.table("channels")
-    if len(channels) and (channels["z_scale_factor"] == 1).all():
+    unscaled = len(channels) and bool((channels["z_scale_factor"] == 1).all())
+    if unscaled and study.run.parameter("z_scale_factor") is None:
         yield note(
-            "Plane distances are taken as the stage moved (z_scale_factor 1): where immersion and "
-            "mounting medium differ in refractive index, all axial distances are wrong by 10 to "
-            "30 %, in all images alike."
+            "Plane distances are taken as the stage moved, as z_scale_factor was not given: where "
+            "immersion and mounting medium differ in refractive index, all axial distances may be "
+            "wrong by 10 to 30 %, in all images alike. Give 1 where they do not differ."
         )
     yield from _unlike_voxels(channels)
     for role, rows in channels.groupby("role", sort=False) if len(channels) else ():
@@ -560,12 +563,14 @@ def _methods(
     for said in _common_thresholds(study, names):
         text.say(said)
     say_comparison(text, study, quantities, what="numbers per cell")
-    if len(study.run.table("distribution_comparison")):
+    compared = study.run.table("distribution_comparison")
+    if len(compared):
+        methods = ", ".join(dict.fromkeys(str(m) for m in compared["method"] if m))
         text.say(
             "Distributions were compared as the mean cumulative curves of animals, by the squared "
-            "difference of the conditions' means integrated over the axis, against its "
-            "expectation from the spread of the animals (F with Box's degrees of freedom); puncta "
-            "were never pooled"
+            "difference of the conditions' means integrated over the axis"
+            + (f" ({methods})" if methods else "")
+            + "; puncta were never pooled"
         )
     say_controls(text, study)
     return text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from aequorea.report.numbers import number
+from aequorea.report.numbers import fixed, number
 from aequorea.report.page import render_page, write_atomically
 
 if TYPE_CHECKING:
@@ -26,17 +27,42 @@ class Comparison:
     truth, measured : float
     unit : str
         Empty for pure numbers.
+    low, high : float
+        Limits of the 95 % confidence interval of ``measured``; NaN where there is none.
     """
 
     quantity: str
     truth: float
     measured: float
     unit: str = ""
+    low: float = math.nan
+    high: float = math.nan
 
     @property
     def error(self) -> float:
         """Measured minus truth."""
         return self.measured - self.truth
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in one line.
+
+        Examples
+        --------
+        >>> r = Comparison(quantity="effect", truth=0.3, measured=0.25, low=0.2, high=0.4)
+        >>> print(r.verdict)
+        effect: truth 0.300, found 0.250 (95 % CI 0.200 to 0.400, holds the truth)
+        >>> print(Comparison(quantity="cells", truth=50, measured=45).verdict)
+        cells: truth 50, found 45 (−10 %)
+        """
+        text = f"{self.quantity}: truth {self.shown(self.truth)}, found {self.shown(self.measured)}"
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            holds = "holds" if self.low <= self.truth <= self.high else "does not hold"
+            return f"{text} (95 % CI {number(self.low)} to {number(self.high)}, {holds} the truth)"
+        if not self.truth:
+            return text
+        bias = 100 * self.error / abs(self.truth)
+        return f"{text} ({'+' if bias > 0 else ''}{fixed(bias, 0)} %)"
 
     def shown(self, value: float) -> str:
         """A value rounded for reading; counts stay whole."""

@@ -20,14 +20,21 @@ def say_samples(text: MethodsText, study: StudyContents) -> None:
     """How many images there were, and how they were treated."""
     n, lost = len(study.measured), len(study.failed)
     failed = f"; {counted(lost, 'sample')} failed and {'is' if lost == 1 else 'are'} left out"
-    alike = "with the same parameters" if study.samples["own_parameters"].isna().all() else (
-        "with the same parameters but for those given image by image"
-    )  # fmt: skip
+    alike = "with the same parameters" + (
+        " but for those given image by image" if _has_own_parameters(study) else ""
+    )
     blind = ", under codes that hide what they are" if study.state.get("blind") else ""
     text.say(
         f"{counted(n, 'image')} {'was' if n == 1 else 'were'} analysed one by one "
         f"{alike}{blind}{failed if lost else ''}"
     )
+
+
+def _has_own_parameters(study: StudyContents) -> bool:
+    """In the sample sheet, or after somebody looked at the image."""
+    redone = study.run.table("triage")
+    later = len(redone) and (redone["overrides"].fillna("") != "").any()
+    return bool(study.samples["own_parameters"].notna().any() or later)
 
 
 def say_comparison(
@@ -70,7 +77,10 @@ def say_comparison(
     )
     most = max(q.n_corrected for q in quantities)
     if most > 1:
-        text.say(f"P-values were corrected for {most} pairs of conditions", "benjamini1995")
+        text.say(
+            f"P-values were corrected for {most} comparisons of outcomes and pairs of conditions",
+            "benjamini1995",
+        )
 
 
 def _papers(method: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from aequorea.filters.binning import bins_for, mean_of_bins, unbinned_labels
 from aequorea.segmentation.result import Segmentation
 from aequorea.segmentation.scale import estimate_diameter_px
 from aequorea.segmentation.watershed import watershed_segmentation
-from aequorea.spatial.distances import distance_map
+from aequorea.spatial.distances import boxes_of, distance_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -294,12 +294,10 @@ def cell_of_each_nucleus(nuclei: npt.ArrayLike, cells: npt.ArrayLike) -> npt.NDA
     array([7, 0])
     """
     seeds, bodies = np.atleast_1d(np.asarray(nuclei)), np.atleast_1d(np.asarray(cells))
-    boxes = ndimage.find_objects(seeds)
-    owners = np.zeros(len(boxes), np.int64)
-    for k, box in enumerate(boxes):
-        if box is not None:
-            here = bodies[box][seeds[box] == k + 1]
-            owners[k] = np.bincount(here).argmax()
+    owners = np.zeros(int(seeds.max(initial=0)), np.int64)
+    for label, box in boxes_of(seeds).items():
+        held, voxels = np.unique(bodies[box][seeds[box] == label], return_counts=True)
+        owners[label - 1] = held[voxels.argmax()]
     return owners
 
 

@@ -704,14 +704,18 @@ def voxels_of(
 
 def boxes_of(labels: npt.NDArray[np.integer[Any]]) -> dict[int, Box]:
     """Box around each object, by label."""
-    largest = int(labels.max())
-    if largest <= max(1 << 16, labels.size):
+    largest = int(labels.max(initial=0))
+    if largest < 1 << 16:
         found = ndimage.find_objects(labels)
         return {k: box for k, box in enumerate(found, start=1) if box is not None}
-    # Labels too large for a table of them.
-    present, index = np.unique(labels, return_inverse=True)
+    # Labels too large for a table of them: numbered once per run of equal voxels.
+    flat = labels.reshape(-1)
+    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+    present, number = np.unique(flat[starts], return_inverse=True)
     first = int(present[0] == 0)
-    found = ndimage.find_objects(index.reshape(labels.shape) + (1 - first))
+    runs = (number + (1 - first)).astype(np.int32)
+    index = np.repeat(runs, np.diff(starts, append=flat.size)).reshape(labels.shape)
+    found = ndimage.find_objects(index)
     return {int(k): box for k, box in zip(present[first:], found, strict=True) if box is not None}
 
 

@@ -84,10 +84,10 @@ def cell_landmarks(
     """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
     owners = cell_of_each_nucleus(nuclei, cells)
     landmarks = np.zeros_like(cells)
-    for number, box in boxes_of(nuclei).items():
-        owner = owners[number - 1]
+    for label, box in boxes_of(nuclei).items():
+        owner = owners[label - 1]
         if owner > 0:
-            inside = (nuclei[box] == number) & (cells[box] == owner)
+            inside = (nuclei[box] == label) & (cells[box] == owner)
             landmarks[box][inside] = owner
     return landmarks
 
@@ -97,14 +97,17 @@ def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
     import pandas as pd
 
     cells, nuclei, spacing = anatomy.cells, anatomy.nuclei, anatomy.spacing_um
-    owner = cell_of_each_nucleus(nuclei, cells)
+    owners = cell_of_each_nucleus(nuclei, cells)
     measured = measure_objects(cells, spacing_um=spacing, stack=True)
     voxel = float(np.prod(spacing))
-    width = int(measured.label.max(initial=0)) + 1
-    nuclear = np.zeros(width)
-    for number, box in boxes_of(anatomy.landmarks).items():
-        nuclear[number] = np.count_nonzero(anatomy.landmarks[box] == number) * voxel
-    n_nuclei = np.bincount(owner, minlength=width)[measured.label]
+    nuclear, n_nuclei = np.zeros(len(measured.label)), np.zeros(len(measured.label), np.int64)
+    for label, box in boxes_of(anatomy.landmarks).items():
+        place = np.searchsorted(measured.label, label)
+        nuclear[place] = np.count_nonzero(anatomy.landmarks[box] == label) * voxel
+    for label in boxes_of(nuclei):
+        owner = owners[label - 1]
+        if owner > 0:
+            n_nuclei[np.searchsorted(measured.label, owner)] += 1
     volume = measured.n_voxels * voxel
     return pd.DataFrame(
         {
@@ -114,8 +117,8 @@ def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
             "surface_um2": measured.surface_area_um2_3d,
             "sphericity": measured.sphericity_3d,
             "n_nuclei": n_nuclei,
-            "nuclear_volume_um3": nuclear[measured.label],
-            "cytosol_volume_um3": volume - nuclear[measured.label],
+            "nuclear_volume_um3": nuclear,
+            "cytosol_volume_um3": volume - nuclear,
             "touches_side": measured.touches_side,
             "touches_first_or_last_plane": (measured.bounding_box[:, 0, 0] == 0)
             | (measured.bounding_box[:, 0, 1] == cells.shape[0]),

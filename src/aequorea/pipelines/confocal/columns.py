@@ -95,8 +95,8 @@ _OF_PUNCTA = {
     "nuclear_fraction": "puncta in the nucleus over all of the cell",
     "per_um3_cytosol": "1/µm³ | puncta per volume of cytosol",
     "median_distance_um": "µm | median distance of the cytosol's puncta to the nucleus",
-    "median_distance_over_chance": "the same over median_distance_by_chance_um; below 1 is nearer "
-    "to the nucleus than chance",
+    "median_distance_over_chance": "median of voxel_distance_um over median_distance_by_chance_um; "
+    "below 1 is nearer to the nucleus than an even spread",
     "median_normalized_distance": "median distance over the largest of the membrane; corrects for "
     "size, not for shape",
     "mean_volume_rank": "mean share of the cytosol that is nearer to the nucleus; 0.5 by chance",
@@ -186,8 +186,8 @@ TABLES: Mapping[str, TableMeaning] = {
         "cytosol: what an even spread gives",
         median_membrane_distance_um="µm | median distance to the nucleus of the membrane",
         landmark_volume_um3="µm³ | volume of the landmark in the cell",
-        median_landmark_distance_by_chance_um="µm | median distance to the landmark of all voxels of "
-        "the cytosol: what an even spread gives",
+        median_landmark_distance_by_chance_um="µm | median distance to the landmark of all voxels "
+        "of the cytosol: what an even spread gives",
         landmark_reason="why there are no distances to the landmark",
         **{f"puncta_{name}": told for name, told in _OF_PUNCTA.items()},
         **{f"protein_{name}": told for name, told in _OF_PROTEINS.items()},
@@ -204,7 +204,9 @@ TABLES: Mapping[str, TableMeaning] = {
         x_um="µm | fitted position",
         distance_nucleus_um="µm | to the nucleus of its own cell; 0 in it",
         distance_membrane_um="µm | to the outermost voxels of its own cell",
-        normalized_distance="distance to the nucleus over the largest of the membrane",
+        normalized_distance="voxel_distance_um over the largest of the membrane",
+        voxel_distance_um="µm | to the nucleus from the centre of the voxel that holds it: what "
+        "ranks and ratios over chance are made of, as chance is that of voxels",
         volume_rank="share of the cytosol that is nearer to the nucleus; missing in the nucleus",
         focus="number of the focus (crowd) it is in; 0 is none",
         height="SD of the noise | answer of the filter; what the threshold is held against",

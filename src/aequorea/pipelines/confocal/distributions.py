@@ -17,6 +17,7 @@ from aequorea.pipelines.run.steps import Step
 from aequorea.pipelines.study.comparison import ComparisonParameters, usable_rows
 from aequorea.stats.animals import NO_ANIMALS
 from aequorea.stats.distributions import DistributionDifference, compare_distributions
+from aequorea.stats.fdr import false_discovery_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MEASURES", "distributions_step"]
 
 MEASURES = {
-    "distance_um": "distance_nucleus_um",
+    "distance_um": "voxel_distance_um",
     "normalized_distance": "normalized_distance",
     "volume_rank": "volume_rank",
 }
@@ -68,9 +69,10 @@ def distributions_step(
 ) -> Step:
     """Distributions of distances over conditions, as a step of a study.
 
-    Writes ``tables/distribution_comparison`` (pairs of conditions), ``distribution_conditions``
-    (half-distances) and ``distribution_curves`` (mean CDFs of animals and conditions, what chance
-    gives in the same cells, simultaneous bands where there are animals enough).
+    Writes ``tables/distribution_comparison`` (pairs of conditions; ``q_value`` is corrected over
+    all channels, measures and pairs together), ``distribution_conditions`` (half-distances) and
+    ``distribution_curves`` (mean CDFs of animals and conditions, what chance gives in the same
+    cells, simultaneous bands where there are animals enough).
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def distributions_step(
     }
     return Step(
         name="distributions",
-        version=2,
+        version=3,
         function=partial(_write, **what),
         parameters=what,
         needs=("tables",),
@@ -142,8 +144,10 @@ def _write(
     for message in dict.fromkeys(told):
         warnings.warn(f"distributions: {message}", AequoreaWarning, stacklevel=1)
     pair_columns = ["role", "measure", *(f.name for f in fields(DistributionDifference))]
+    compared = pd.DataFrame(pairs, columns=pair_columns)
+    compared["q_value"] = false_discovery_rate(compared["p_value"].to_numpy(float))
     frames = (
-        pd.DataFrame(pairs, columns=pair_columns),
+        compared,
         pd.DataFrame(conditions, columns=list(_CONDITION_COLUMNS)),
         pd.concat(shown, ignore_index=True)[list(_CURVE_COLUMNS)]
         if shown

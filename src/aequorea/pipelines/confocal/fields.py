@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Spacing = tuple[float, float, float]
 _FEWEST_PLANES = 2
+#: Metadata of an image whose planes already stand as far apart as in the specimen.
+CORRECTED = "z_scale_factor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,12 @@ class ConfocalField:
     lights: Mapping[str, Light] = field(default_factory=dict)
     backgrounds: Mapping[str, tuple[str, float | None, float]] = field(default_factory=dict)
     registered: Registration | None = None
+
+    @property
+    def stage_um(self) -> Spacing:
+        """Along z, y, x, as the stage moved: ``spacing_um`` without the axial scale."""
+        z, y, x = self.spacing_um
+        return (z / self.axial_scale, y, x)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -162,6 +170,8 @@ def open_confocal(files: Sequence[Path], parameters: ConfocalParameters) -> Conf
         )
     scale = _axial_scale(parameters, str(first.source))
     nominal = {axis: float(first.spacing_um[axis] or 0) for axis in "zyx"}
+    if parameters.spacing_um is None:
+        nominal["z"] /= float(first.metadata.get(CORRECTED, 1.0))
     shape = tuple(first.sizes[axis] for axis in "zyx")
     channels = {role: names[k] for role, k in chosen.items()}
     registered = None

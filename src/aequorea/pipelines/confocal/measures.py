@@ -83,6 +83,7 @@ def puncta_columns(
     n_nucleus = per_cell(owned[owned["compartment"] == "nucleus"].groupby("cell").size(), 0)
     grouped = cytosolic.groupby("cell")
     median_um = per_cell(grouped["distance_nucleus_um"].median(), np.nan)
+    of_voxels_um = per_cell(grouped["voxel_distance_um"].median(), np.nan)
     by_chance = cells["median_distance_by_chance_um"].to_numpy()
     position = anatomy.held(cytosolic[list(POSITION)].to_numpy(dtype=float))
     indices = localization_of_points(
@@ -97,7 +98,7 @@ def puncta_columns(
     with np.errstate(divide="ignore", invalid="ignore"):
         density = n_cytosol / cells["cytosol_volume_um3"].to_numpy()
         share = n_nucleus / (n_nucleus + n_cytosol)
-        ratio = median_um / by_chance
+        ratio = of_voxels_um / by_chance
     return {
         "n": (n_cytosol + n_nucleus).astype(int),
         "n_cytosol": n_cytosol.astype(int),
@@ -168,13 +169,13 @@ def protein_columns(
 def _means(
     image: NDArray[Any], objects: NDArray[np.integer[Any]], labels: NDArray[np.int64]
 ) -> FloatArray:
-    """Mean of an image over each object, a plane at a time."""
-    width = int(max(objects.max(), labels.max())) + 1
-    counts, sums = np.zeros(width, np.int64), np.zeros(width)
-    for own, plane in zip(objects, image, strict=True):
-        counts += np.bincount(own.ravel(), minlength=width)
-        sums += np.bincount(own.ravel(), weights=plane.ravel(), minlength=width)
-    return np.asarray(sums[labels] / counts[labels], dtype=np.float64)
+    """Mean of an image over each object; NaN for one without voxels."""
+    means, boxes = np.full(len(labels), np.nan), boxes_of(objects)
+    for place, label in enumerate(labels.tolist()):
+        if label in boxes:
+            box = boxes[label]
+            means[place] = image[box].mean(where=objects[box] == label, dtype=np.float64)
+    return means
 
 
 def shell_table(
@@ -204,7 +205,8 @@ def distribution_table(
     """Distribution functions per cell on grids that all cells share.
 
     ``distance_um``: distance from the nucleus; ``normalized_distance``: over the largest distance
-    of the membrane; ``volume_rank``: share of the cytosol nearer to the nucleus. ``by_chance`` is
+    of the membrane; ``volume_rank``: share of the cytosol nearer to the nucleus. Puncta have the
+    distance of the voxel that holds them, as chance has those of voxels. ``by_chance`` is
     that of every voxel of the cytosol, ``membrane`` that of the membrane.
     """
     parts: list[pd.DataFrame] = []
@@ -219,7 +221,7 @@ def distribution_table(
         for role, table in puncta.items():
             own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
             if len(own):
-                values = own["distance_nucleus_um"].to_numpy(float)
+                values = own["voxel_distance_um"].to_numpy(float)
                 ranks = own["volume_rank"].to_numpy(float)
                 parts += _curves(
                     label,

@@ -328,7 +328,8 @@ class ConfocalParameters(Parameters):
     channel, with the constants of those notebooks."""
 
     export_channels: bool = False
-    """Also write each channel as a calibrated TIFF of its own."""
+    """Also write each channel as a TIFF of its own, calibrated as the file is: without the axial
+    scale, so that it is not applied twice when such a file is analysed."""
 
     seed: int = option(0, ge=0)
     """Of everything random."""

@@ -52,8 +52,9 @@ def located(
         ``distance_nucleus_um`` is 0 in the nucleus; ``distance_membrane_um`` is to the outermost
         voxels of the cell; ``normalized_distance`` is over the largest distance from membrane to
         nucleus; ``volume_rank`` is the share of the cytosol that is nearer to the nucleus, NaN in
-        it; ``focus`` numbers the foci of the image, 0 is none. ``reason`` says why a distance is
-        missing.
+        it. These two are made of ``voxel_distance_um``, the distance to the nucleus of the voxel
+        that holds the punctum, as chance is that of voxels. ``focus`` numbers the foci of the
+        image, 0 is none. ``reason`` says why a distance is missing.
     """
     spacing = anatomy.spacing_um
     held = anatomy.held(position_um)
@@ -61,7 +62,9 @@ def located(
     nuclear = (labels_at(held, anatomy.landmarks, spacing) == cell) & (cell > 0)
     to_nucleus = nearest_landmark(position_um, cell, anatomy.landmarks, spacing)
     to_membrane = nearest_landmark(position_um, cell, anatomy.membranes, spacing)
-    relative = relative_distances(to_nucleus, anatomy.distances)
+    centre = np.rint(held / spacing) * spacing
+    of_voxel = nearest_landmark(centre, cell, anatomy.landmarks, spacing)
+    relative = relative_distances(of_voxel, anatomy.distances)
     part = np.where(cell == 0, 0, np.where(nuclear, 2, 1))
     return pd.DataFrame(
         {
@@ -72,6 +75,7 @@ def located(
             "distance_nucleus_um": to_nucleus.distance_um,
             "distance_membrane_um": to_membrane.distance_um,
             "normalized_distance": relative.normalised,
+            "voxel_distance_um": of_voxel.distance_um,
             "volume_rank": np.where(nuclear, np.nan, relative.rank),
             "focus": _foci(position_um, cell, foci_radius_um, foci_puncta),
             **more,

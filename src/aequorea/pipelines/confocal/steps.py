@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from aequorea.pipelines.confocal.detection import (
     write_candidates,
 )
 from aequorea.pipelines.confocal.efficiency import EFFICIENCY_COLUMNS, efficiency_table
+from aequorea.pipelines.confocal.fields import CORRECTED
 from aequorea.pipelines.confocal.landmarks import (
     find_landmark,
     landmark_columns,
@@ -130,7 +132,7 @@ class ConfocalSteps:
         plan = [
             Step(
                 name="channels",
-                version=3,
+                version=4,
                 function=self.channels,
                 inputs=(*images, *placed),
                 parameters={
@@ -175,7 +177,7 @@ class ConfocalSteps:
             ),
             Step(
                 name="puncta",
-                version=3,
+                version=4,
                 function=self.puncta,
                 inputs=(*of(*p.puncta_roles), *placed),
                 needs=("nuclei", "cells", "candidates", *faded, *p.landmark_roles),
@@ -199,7 +201,7 @@ class ConfocalSteps:
             *self._of_puncta((*of(*p.puncta_roles), *placed), geometry),
             Step(
                 name="measures",
-                version=3,
+                version=4,
                 function=self.measures,
                 inputs=(*of(*p.protein_roles), *placed),
                 needs=(
@@ -235,7 +237,7 @@ class ConfocalSteps:
             ),
             Step(
                 name="images",
-                version=1,
+                version=2,
                 function=self.images,
                 inputs=images,
                 needs=("nuclei", "cells"),
@@ -274,7 +276,7 @@ class ConfocalSteps:
             steps.append(
                 Step(
                     name="efficiency",
-                    version=1,
+                    version=2,
                     function=self.efficiency,
                     inputs=images,
                     needs=("cells", "candidates", "puncta"),
@@ -282,6 +284,10 @@ class ConfocalSteps:
                         **geometry,
                         "light": self._light(*p.puncta_roles),
                         "detection": p.detection,
+                        "options": {
+                            r: p.puncta_of(r).model_dump(mode="json", exclude=_FILES)
+                            for r in p.puncta_roles
+                        },
                         "seed": p.seed,
                     },
                     outputs=table_outputs("efficiency"),
@@ -390,9 +396,15 @@ class ConfocalSteps:
     def _exports(self) -> tuple[str, ...]:
         if not self.parameters.export_channels:
             return ()
-        return tuple(
-            f"results/channels/{folder_name(name)}.ome.tif" for name in self.field.names.values()
-        )
+        return tuple(self._exported(role) for role in self.field.names)
+
+    def _exported(self, role: str) -> str:
+        """The file of a channel; two names that differ in signs no file can have stay apart."""
+        files = {r: folder_name(n) for r, n in self.field.names.items()}
+        own, alike = files[role], [f.casefold() for f in files.values()]
+        # a role is no part of another name: names with it are distinct, whatever they are
+        name = f"{own} ({role})" if alike.count(own.casefold()) > 1 else own
+        return f"results/channels/{name}.ome.tif"
 
     def channels(self, context: StepContext) -> None:
         """Quality of every channel; calibrated files of them where asked for."""
@@ -419,9 +431,9 @@ class ConfocalSteps:
                 }
             )
             if self.parameters.export_channels:
-                name = folder_name(self.field.names[role])
-                target = context.target(f"results/channels/{name}.ome.tif")
-                write_ome_tiff(self._image(raw, self.field.names[role]), target)
+                stage = dict(zip("zyx", self.field.stage_um, strict=True))
+                image = replace(self._image(raw, self.field.names[role]), spacing_um=stage)
+                write_ome_tiff(image, context.target(self._exported(role)))
         write_tables(context, channels=pd.DataFrame(rows))
         if self.field.registered is not None:
             write_tables(context, chromatic=self._shifts())
@@ -645,6 +657,7 @@ class ConfocalSteps:
                 self._as_found(kinds[role], role),
                 read_facts(folder, role),
                 float(thresholds[role]),
+                p.puncta_of(role),
                 cells,
                 spacing_um=self.field.spacing_um,
                 n_spots=p.detection.injected_spots,
@@ -673,7 +686,10 @@ class ConfocalSteps:
         roles = list(self.field.images)
         images = [self._image(self.field.images[r].data, self.field.names[r]) for r in roles]
         names = [self.field.names[r] for r in roles]
-        write_ome_zarr(stacked_image(images, names), context.target("images.zarr"), labels=labels)
+        whole = stacked_image(images, names)
+        if self.field.axial_scale != 1:
+            whole = replace(whole, metadata={CORRECTED: self.field.axial_scale})
+        write_ome_zarr(whole, context.target("images.zarr"), labels=labels)
 
     def _as_seen(self, role: str) -> NDArray[Any]:
         """A channel of puncta as recorded, but for hot pixels."""

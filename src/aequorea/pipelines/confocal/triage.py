@@ -97,11 +97,7 @@ def decide(
     InputError
         If there is no such study or sample, or reason or parameters are missing.
     """
-    known = read_state(directory).samples
-    names = list(samples)
-    for name in names:
-        if name not in known:
-            raise InputError(f"{directory}: has no sample {name!r}{near_miss(name, list(known))}")
+    names = _known(directory, samples)
     if verdict not in get_args(Verdict):
         raise InputError(f"expected one of {', '.join(get_args(Verdict))}, got {verdict!r}")
     if verdict == "reject" and not reason.strip():
@@ -119,6 +115,34 @@ def decide(
         )
     _write(directory / FILE, decisions)
     return decisions
+
+
+def forget(directory: Path, samples: Iterable[str]) -> dict[str, Decision]:
+    """Take back what was decided about samples, parameters of their own included.
+
+    Returns
+    -------
+    dict of str to Decision
+        All decisions that are left.
+
+    Raises
+    ------
+    InputError
+        If there is no such study or sample.
+    """
+    names = set(_known(directory, samples))
+    decisions = {n: d for n, d in read_decisions(directory).items() if n not in names}
+    _write(directory / FILE, decisions)
+    return decisions
+
+
+def _known(directory: Path, samples: Iterable[str]) -> list[str]:
+    known = read_state(directory).samples
+    names = list(samples)
+    for name in names:
+        if name not in known:
+            raise InputError(f"{directory}: has no sample {name!r}{near_miss(name, list(known))}")
+    return names
 
 
 def _write(path: Path, decisions: Mapping[str, Decision]) -> None:
