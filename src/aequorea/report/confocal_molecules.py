@@ -55,6 +55,13 @@ def checks_of_molecules(run: RunContents, names: Mapping[str, str]) -> Iterator[
         if odd:
             kinds = "; ".join(dict.fromkeys("; ".join(told[told != ""]).split("; ")))
             yield note(f"Molecules of {names[role]} in {odd} of {len(cells)} cells: {kinds}.")
+        if run.parameter("cells.labels") is None:
+            yield note(
+                f"Numbers of molecules of {names[role]} from light lean on the outlines of cells, "
+                "and their intervals do not hold the error of outlines: with outlines found "
+                "automatically they were 12 to 30 % too low in simulated cells, most in cells "
+                "with few molecules. Bring outlines along (--cells.labels) where numbers matter."
+            )
 
 
 def measures_of_molecules(run: RunContents, names: Mapping[str, str]) -> Iterator[Measure]:

@@ -16,6 +16,7 @@ from aequorea.pipelines.confocal.measures import (
     GRID_UM,
     cumulative_at,
     steps_of,
+    voxels_in,
 )
 from aequorea.spatial.distances import boxes_of, distance_map, nearest_landmark
 from aequorea.spatial.shells import distance_distribution
@@ -148,9 +149,10 @@ def landmark_columns(
 ) -> dict[str, FloatArray]:
     """Per cell, of every kind of puncta and protein in the cytosol: how far from a landmark.
 
-    Columns ``<kind>_median_<landmark>_distance_um``, the same ``_over_chance`` (over the median of
-    all voxels of the cytosol; NaN where that is 0), and ``<kind>_near_<landmark>_over_chance``:
-    the share up to ``near_um`` away, over that of the cytosol.
+    Columns ``<kind>_median_<landmark>_distance_um``, the same ``_over_chance`` (that of the voxels
+    which hold them, over the median of all voxels of the cytosol; NaN where that is 0), and
+    ``<kind>_near_<landmark>_over_chance``: the share up to ``near_um`` away, over that of the
+    cytosol.
     """
     labelled = cells["cell"].to_numpy()
     place = {int(label): k for k, label in enumerate(labelled)}
@@ -168,12 +170,16 @@ def landmark_columns(
         chance, share = float(np.median(room)), float(np.mean(room <= near_um))
         for kind, (far, near) in heads.items():
             if kind in kinds:
-                median, held = _of_puncta(kinds[kind], label, role, near_um)
+                own = _cytosolic(kinds[kind], label)
+                median = _median(own[f"{role}_distance_um"].to_numpy(float))
+                away = distance[voxels_in(own, anatomy, box)]
+                over, held = _median(away), float(np.mean(away <= near_um)) if len(away) else np.nan
             else:
                 median, held = _of_protein(proteins[kind], box, cytosol, distance, near_um)
+                over = median
             k = place[label]
             columns[f"{far}_um"][k] = median
-            columns[f"{far}_over_chance"][k] = median / chance if chance > 0 else np.nan
+            columns[f"{far}_over_chance"][k] = over / chance if chance > 0 else np.nan
             columns[f"{near}_over_chance"][k] = held / share if share > 0 else np.nan
     return columns
 
@@ -194,9 +200,9 @@ def landmark_distributions(
         grid = np.arange(0, farthest + 2 * GRID_UM, GRID_UM)
         observed: dict[str, tuple[FloatArray, FloatArray]] = {}
         for kind, table in kinds.items():
-            own = _cytosolic(table, label)[f"{role}_distance_um"].to_numpy(float)
-            if len(own):
-                observed[kind] = steps_of(own)
+            own = _cytosolic(table, label)
+            if len(own):  # at the voxels that hold them, as chance is that of voxels
+                observed[kind] = steps_of(distance[voxels_in(own, anatomy, box)])
         for kind, (image, background) in proteins.items():
             found = distance_distribution(distance, cytosol, image[box], background=background)
             if not found.reason:
@@ -234,12 +240,8 @@ def _cytosolic(table: pd.DataFrame, label: int) -> pd.DataFrame:
     return table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
 
 
-def _of_puncta(table: pd.DataFrame, label: int, role: str, near_um: float) -> tuple[float, float]:
-    """Median distance, and share that is near."""
-    own = _cytosolic(table, label)[f"{role}_distance_um"].to_numpy(float)
-    if not len(own):
-        return np.nan, np.nan
-    return float(np.median(own)), float(np.mean(own <= near_um))
+def _median(values: FloatArray) -> float:
+    return float(np.median(values)) if len(values) else np.nan
 
 
 def _of_protein(

@@ -32,6 +32,7 @@ __all__ = [
     "room_columns",
     "shell_table",
     "steps_of",
+    "voxels_in",
 ]
 
 GRID_UM = 0.25
@@ -187,7 +188,7 @@ def shell_table(
         shells = equal_volume_shells(distance, cytosol, n_shells)
         for role, table in puncta.items():
             own = table[(table["cell"] == label) & (table["compartment"] == "cytosol")]
-            voxels = _voxels(own, anatomy, box)
+            voxels = voxels_in(own, anatomy, box)
             observed = np.bincount(shells.index[voxels], minlength=n_shells + 1)[1:]
             rows += _shell_rows(label, role, observed.astype(float), shells.n_voxels)
         for role, (image, background) in images.items():
@@ -262,9 +263,10 @@ def cytosols(
             yield label, box, cytosol, distance_map(nucleus, anatomy.spacing_um)
 
 
-def _voxels(
+def voxels_in(
     puncta: pd.DataFrame, anatomy: Anatomy, box: tuple[slice, ...]
 ) -> tuple[NDArray[np.int64], ...]:
+    """Indices, within a box, of the voxels that hold the puncta."""
     position = anatomy.held(puncta[list(POSITION)].to_numpy(float)) / anatomy.spacing_um
     voxel = np.floor(position + 0.5).astype(np.int64) - [side.start for side in box]
     return tuple(voxel.T)
