@@ -1,4 +1,4 @@
-"""Do numbers of molecules from light hold, through the whole workflow?
+"""Numbers of molecules from light beside the truth, through the whole workflow.
 
 Simulated cells with a known number of molecules, analysed with the true outlines and with those the
 workflow finds: found over true number, and how often the 95 % interval holds the truth. Written to
