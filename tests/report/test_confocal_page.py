@@ -12,7 +12,8 @@ from aequorea.io import write_ome_tiff
 from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
 from aequorea.report.confocal import _of_numbers
-from aequorea.report.confocal_counts import counted, expected_crowded, share_near, told_once
+from aequorea.report.confocal_counts import expected_crowded, share_near, told_once
+from aequorea.report.numbers import counted
 from aequorea.simulate import PunctaLaw, simulated_confocal
 
 

@@ -15,14 +15,13 @@ from aequorea.report.cells_positivity import rule_in_words
 from aequorea.report.cells_views import markers_of, names_of
 from aequorea.report.checks import Check, few, fine, note, percent
 from aequorea.report.data_table import named
-from aequorea.report.numbers import fixed, number
+from aequorea.report.numbers import counted, fixed, number
 from aequorea.report.page import render_page, write_atomically
 from aequorea.report.page_parts import Plate, Plates
 from aequorea.report.study import (
     KEPT,
     SampleColumn,
     StudyContents,
-    counted,
     facts_of,
     failures,
     files_of,

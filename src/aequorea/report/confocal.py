@@ -10,7 +10,7 @@ from aequorea.report.canvas import DPI, PIXELS_DPI, printable
 from aequorea.report.cells_tables import hand_edits
 from aequorea.report.cells_views import names_of
 from aequorea.report.checks import Check, bad, fine, note, percent
-from aequorea.report.confocal_counts import counted, of_crowding, of_outside, told_once
+from aequorea.report.confocal_counts import of_crowding, of_outside, told_once
 from aequorea.report.confocal_figures import (
     cdf_figure,
     chance_figure,
@@ -28,7 +28,7 @@ from aequorea.report.confocal_molecules import (
     molecule_tables,
 )
 from aequorea.report.data_table import DataTable, named
-from aequorea.report.numbers import fixed, number
+from aequorea.report.numbers import counted, fixed, number
 from aequorea.report.page import render_page, write_atomically
 from aequorea.report.page_parts import Measure, Plate, Plates
 from aequorea.report.run_contents import RunContents, StoredImage, open_contents

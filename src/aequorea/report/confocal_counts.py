@@ -20,23 +20,12 @@ if TYPE_CHECKING:
 
     from aequorea.report.run_contents import RunContents, StoredImage
 
-__all__ = ["counted", "expected_crowded", "of_crowding", "of_outside", "share_near", "told_once"]
+__all__ = ["expected_crowded", "of_crowding", "of_outside", "share_near", "told_once"]
 
 _NEAR_UM = 1.0
 _OUTSIDE_TOLD, _NEAR_TOLD, _CROWDED_TOLD = 0.3, 0.02, 0.05
 _APART_SD = 2.95  # where no hard core was asked for
 _AXES = ["z_um", "y_um", "x_um"]
-
-
-def counted(n: int, what: str) -> str:
-    """A number with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "cell"), counted(2, "cell")
-    ('1 cell', '2 cells')
-    """
-    return f"{number(n)} {what}{'' if n == 1 else 's'}"
 
 
 def told_once(warnings: Sequence[str]) -> list[str]:

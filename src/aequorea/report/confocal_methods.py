@@ -221,7 +221,7 @@ def _landmarks(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
                 f"{number(p(f'{role}.min_volume_um3'))} µm³"
             )
         yield (
-            f"{name[:1].upper()}{name[1:]} {how}; distances are those to the nearest of its voxels "
+            f"The structure {name} {how}; distances are those to the nearest of its voxels "
             "in the same cell, beside those of all voxels of the cytosol"
         )
 

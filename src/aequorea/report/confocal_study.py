@@ -16,7 +16,7 @@ from aequorea.report.confocal_lights import ImageLight, lights_of, lights_table
 from aequorea.report.confocal_methods import methods_of_confocal
 from aequorea.report.data_table import DataTable, named
 from aequorea.report.methods import MethodsText
-from aequorea.report.numbers import number
+from aequorea.report.numbers import counted, number
 from aequorea.report.page import render_page, write_atomically
 from aequorea.report.page_parts import Plate, Plates
 from aequorea.report.run_contents import RunContents, StoredImage
@@ -24,7 +24,6 @@ from aequorea.report.study import (
     KEPT,
     SampleColumn,
     StudyContents,
-    counted,
     design_of,
     facts_of,
     failures,

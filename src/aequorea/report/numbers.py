@@ -46,6 +46,17 @@ def number(value: Any, digits: int = 3) -> str:
     return _signed(f"{number_:,.{max(0, digits - 1 - size)}f}".replace(",", "\u202f"))
 
 
+def counted(n: int, what: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> counted(1, "animal"), counted(3, "image")
+    ('1 animal', '3 images')
+    """
+    return f"{number(n)} {what}{'' if n == 1 else 's'}"
+
+
 def fixed(value: Any, decimals: int = 3) -> str:
     """A number with a fixed count of decimals, as coefficients between −1 and 1 are printed.
 

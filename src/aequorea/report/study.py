@@ -13,7 +13,7 @@ import pandas as pd
 from aequorea.errors import RunError
 from aequorea.report.checks import Check, bad, few
 from aequorea.report.data_table import Cell, DataTable, letters
-from aequorea.report.numbers import DASH, number
+from aequorea.report.numbers import DASH, counted, number
 from aequorea.report.run_contents import RunContents, open_contents
 
 if TYPE_CHECKING:
@@ -184,17 +184,6 @@ def _by_condition(measured: pd.DataFrame) -> str:
     per = named_animals.dropna(subset=["condition"]).groupby("condition", sort=False)["animal"]
     counts = [f"{c} {n}" for c, n in per.nunique().items()]
     return f"{total} ({', '.join(counts)})" if len(counts) > 1 else total
-
-
-def counted(n: int, what: str) -> str:
-    """A number of things.
-
-    Examples
-    --------
-    >>> counted(1, "animal"), counted(3, "image")
-    ('1 animal', '3 images')
-    """
-    return f"{number(n)} {what}{'' if n == 1 else 's'}"
 
 
 def failures(study: StudyContents) -> Iterator[Check]:

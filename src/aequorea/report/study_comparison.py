@@ -12,13 +12,12 @@ import pandas as pd
 
 from aequorea.report.checks import Check, bad, capital, few, note
 from aequorea.report.data_table import Cell, DataTable
-from aequorea.report.numbers import DASH, fixed, number, p_value
+from aequorea.report.numbers import DASH, counted, fixed, number, p_value
 from aequorea.report.page_parts import Measure
 from aequorea.report.study import (
     ALL_IMAGES,
     NOBODY,
     Notes,
-    counted,
     design_of,
     records,
     text_cell,

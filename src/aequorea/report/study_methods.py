@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from aequorea.report.study import counted, records
+from aequorea.report.numbers import counted
+from aequorea.report.study import records
 from aequorea.report.study_comparison import why_not
 
 if TYPE_CHECKING:

@@ -116,3 +116,23 @@ def test_hdf5_without_movies(tmp_path):
     (tmp_path / "b.h5").write_bytes((tmp_path / "m.h5").read_bytes()[:200])
     with pytest.raises(FileFormatError, match="HDF5"):
         aequorea.open(tmp_path / "b.h5")
+
+
+def test_pixels_in_other_files_are_refused(tmp_path):
+    """A file must not choose what else is read."""
+    (tmp_path / "secret").write_bytes(bytes(range(210)))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("mov", (7, 5, 6), "u1", external=[(str(tmp_path / "secret"), 0, 210)])
+    with pytest.raises(FileFormatError, match="keeps its pixels in other files"):
+        aequorea.open(tmp_path / "m.h5", axes="tyx")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["data"] = FRAMES
+    nwb(tmp_path / "m.nwb", data=h5py.ExternalLink(str(tmp_path / "other.h5"), "/data"))
+    with pytest.raises(FileFormatError, match="without a movie"):
+        aequorea.open(tmp_path / "m.nwb")
+    layout = h5py.VirtualLayout((7, 5, 6), "u2")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "data", (7, 5, 6))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("mov", layout)
+    with pytest.raises(FileFormatError, match="keeps its pixels in other files"):
+        aequorea.open(tmp_path / "v.h5", axes="tyx")

@@ -84,7 +84,7 @@ def test_onix(tmp_path):
 def test_dropped_frames_are_told(tmp_path):
     times = np.delete(np.arange(63) / 20, [20, 21, 40])
     write_daq_recording(tmp_path, movie(), times)
-    with pytest.warns(AequoreaWarning, match="3 frames were dropped in 2 gaps"):
+    with pytest.warns(AequoreaWarning, match="dropped: 3 in all, the first 2 after frame 19"):
         found = open_movie(tmp_path)
     assert found.metadata["n_dropped"] == 3
 
@@ -99,13 +99,25 @@ def test_more_times_than_frames_are_told_and_fewer_refused(tmp_path):
         pytest.raises(FileFormatError, match="give frame_rate_hz"),
     ):
         open_movie(tmp_path / "fewer")
+    assert open_movie(tmp_path / "fewer", frame_rate_hz=20).times_s[-1] == pytest.approx(59 / 20)
+
+
+@pytest.mark.parametrize("content", ["", "a\tb\tc\td\nx\ty\tz\tq\n", "camNum\n1\n"])
+def test_tables_that_are_none_are_one_line(tmp_path, content):
+    write_v3_recording(tmp_path / "v3", movie(), TIMES)
+    (tmp_path / "v3/timestamp.dat").write_text(content)
+    device = write_daq_recording(tmp_path / "daq", movie(), TIMES)
+    (device / "timeStamps.csv").write_text(content.replace("\t", ","))
+    for folder in ("v3", "daq"):
+        with pytest.raises(FileFormatError, match="time"):
+            open_movie(tmp_path / folder)
 
 
 def test_times_that_do_not_increase_are_told():
     check = check_times([0.0, 0.05, 0.05, 0.15, 0.2, 0.25], 6)
     assert check.not_increasing == (2,)
     assert check.dropped == ((2, 1),)
-    assert "do not increase at 1 frames (2)" in check.remarks()[0]
+    assert "do not increase at frame 2" in check.remarks()[0]
 
 
 def test_a_missing_segment_is_told(tmp_path):
@@ -168,7 +180,7 @@ def test_info_knows_recordings(tmp_path):
     write_daq_recording(tmp_path, movie(), np.delete(np.arange(62) / 20, [20, 21]))
     found = describe(tmp_path)
     assert (found.axes, found.shape, found.format) == ("tyx", (60, 16, 24), "video")
-    assert any("2 frames were dropped" in note for note in found.notes)
+    assert any("dropped: 2 in all" in note for note in found.notes)
 
 
 def test_an_intact_recording_says_nothing(tmp_path):

@@ -124,14 +124,14 @@ def test_damaged_frames_are_told_and_the_others_are_read(tmp_path, damage):
         content[at : at + length] = bytes(length)
     path.write_bytes(content)
     image = aequorea.open(path)
-    with pytest.warns(AequoreaWarning, match="9 frames, 15 to 23, are damaged"):
+    with pytest.warns(AequoreaWarning, match="as zeros: frame 15, 16, .*, 23$"):
         found = image[:]
     assert not found[15:24].any()  # frame 24 is a key frame
     np.testing.assert_array_equal(
         np.delete(found, range(15, 24), 0), np.delete(frames, range(15, 24), 0)
     )
     np.testing.assert_array_equal(image[12:15], frames[12:15])
-    with pytest.warns(AequoreaWarning, match="1 frames, 20"):
+    with pytest.warns(AequoreaWarning, match="as zeros: frame 20$"):
         assert not image[20].any()
 
 

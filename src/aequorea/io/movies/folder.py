@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aequorea.io.movies.recordings import recording_in, recordings_in
+from aequorea.io.movies.recordings import has_recording, recording_in
 from aequorea.io.movies.segments import files_of_one_kind, image_files, joined_files
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class FolderReader:
 
     def sniff(self, head: bytes, path: Path) -> bool:  # noqa: ARG002
         """Whether it is a folder with a recording, or with image or movie files."""
-        return path.is_dir() and bool(recordings_in(path) or image_files(path))
+        return path.is_dir() and bool(has_recording(path) or image_files(path))
 
     def open(self, path: Path, scene: int | str, *, axes: str | None = None) -> Image:
         """All files, one after the other along time.

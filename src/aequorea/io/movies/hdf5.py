@@ -30,7 +30,9 @@ _SERIES = {"ImageSeries", "OnePhotonSeries", "TwoPhotonSeries"}
 class Hdf5Reader:
     """HDF5 and NWB. Every array of three axes or more is a scene, the largest first.
 
-    Axes are those of dimension labels, or of NWB: (frame, x, y[, z]), as its schema has them.
+    Axes are those of dimension labels, or of NWB: (frame, x, y[, z]), as its schema has them. Only
+    what lies in the file itself is read: links to other files, raw data in other files and virtual
+    arrays are refused, as a file must not choose what else is read.
     """
 
     name = "HDF5"
@@ -55,6 +57,7 @@ class Hdf5Reader:
             names = tuple(_nwb_series(file, path) if is_nwb else _arrays(file, path))
             number = scene_index(names, scene, path)
             name = f"{names[number]}/data" if is_nwb else names[number]
+            _require_inside(file, name, path)
             facts = _of_nwb(file[names[number]]) if is_nwb else _of_labels(file[name])
             data = _Stored(path, name, file[name])
         arranged, found = arrange(data, facts.letters, path=path, axes=axes)
@@ -128,7 +131,7 @@ def _nwb_series(file: h5py.File, path: Path) -> list[str]:
 
     def look(name: str, item: Any) -> None:
         if _text(item.attrs.get("neurodata_type")) in _SERIES:
-            held = item.get("data")
+            held = _own(item, "data")
             stored = held is not None and held.ndim >= 3 and held.size
             (found if stored else outside).append(name)
 
@@ -139,6 +142,24 @@ def _nwb_series(file: h5py.File, path: Path) -> list[str]:
             + (f" ({outside[0]} refers to other files: open these)" if outside else "")
         )
     return found
+
+
+def _own(group: h5py.Group, name: str) -> Any:
+    """A member of a group that is in the same file; None for links to others."""
+    import h5py
+
+    if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+        return None
+    return group.get(name)
+
+
+def _require_inside(file: h5py.File, name: str, path: Path) -> None:
+    stored = file[name]
+    if stored.file.filename != file.filename or stored.external or stored.is_virtual:
+        raise FileFormatError(
+            f"{path}: {name} keeps its pixels in other files; open these, or copy it into one file "
+            "(h5repack)"
+        )
 
 
 def _of_labels(stored: h5py.Dataset) -> _Facts:
@@ -154,8 +175,8 @@ def _of_labels(stored: h5py.Dataset) -> _Facts:
 
 def _of_nwb(series: h5py.Group) -> _Facts:
     letters = "txyz"[: series["data"].ndim]
-    stamps, start = series.get("timestamps"), series.get("starting_time")
-    plane = series.get("imaging_plane")
+    stamps, start = _own(series, "timestamps"), _own(series, "starting_time")
+    plane = _own(series, "imaging_plane")
     return _Facts(
         letters=letters,
         spacing_um=_plane_spacing(plane),
@@ -168,7 +189,7 @@ def _of_nwb(series: h5py.Group) -> _Facts:
 
 def _plane_spacing(plane: Any) -> dict[str, float | None]:
     """Pixel size of an NWB imaging plane, stored as (x, y[, z])."""
-    grid = None if plane is None else plane.get("grid_spacing")
+    grid = None if plane is None else _own(plane, "grid_spacing")
     if grid is None:
         return {}
     unit_um = length_in_um(_text(grid.attrs.get("unit", "meters")))

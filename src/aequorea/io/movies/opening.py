@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aequorea.errors import InputError
+from aequorea.io.movies.recordings import has_recording, recording_in
 from aequorea.io.movies.segments import joined_files, with_time
 from aequorea.io.movies.timestamps import fitted_times
 from aequorea.io.registry import open_image
@@ -71,7 +72,14 @@ def open_movie(
     if isinstance(source, Sequence) and not isinstance(source, str):
         movie = joined_files([Path(p).expanduser() for p in source], **options)
     else:
-        movie = with_time(open_image(source, **options))
+        where = Path(source).expanduser()
+        recording = recording_in(where) if where.is_dir() and has_recording(where) else None
+        if recording is not None and not (frame_rate_hz is None and times_s is None):
+            movie = replace(recording, times_s=None).open(**options)  # theirs may be what is wrong
+        elif recording is not None:
+            movie = recording.open(**options)
+        else:
+            movie = with_time(open_image(where, **options))
     if frame_rate_hz is None and times_s is None:
         return movie
     n_frames = movie.sizes["t"]

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
     from aequorea.model.image import Image
 
-__all__ = ["Recording", "recording_in", "recordings_in"]
+__all__ = ["Recording", "has_recording", "recording_in", "recordings_in"]
 
 _DEEPEST = 4
+_DAQ_TIMES, _V3_TIMES = "timeStamps.csv", "timestamp.dat"
+_ONIX_MOVIES = "ucla-miniscope-v4-video_*.avi"
 _FALLBACK_CLOCK_HZ = 250e6  # of the ONIX acquisition clock, where its file does not say
 
 
@@ -119,11 +121,16 @@ def recordings_in(folder: Path) -> list[Recording]:
     return []
 
 
+def has_recording(folder: Path) -> bool:
+    """Whether a folder looks like that of a recording, without reading anything."""
+    return any(_within(folder, mark) for mark in (_DAQ_TIMES, _V3_TIMES, _ONIX_MOVIES))
+
+
 # --- UCLA Miniscope DAQ (QT), for V3 and V4 scopes ------------------------------------------------
 
 
 def _daq(folder: Path) -> list[Recording]:
-    devices = [p.parent for p in _within(folder, "timeStamps.csv") if _numbered(p.parent)]
+    devices = [p.parent for p in _within(folder, _DAQ_TIMES) if _numbered(p.parent)]
     scopes = [d for d in devices if not _is_camera(d)]
     found = []
     for device in scopes:
@@ -135,8 +142,8 @@ def _daq(folder: Path) -> list[Recording]:
                 program="Miniscope DAQ",
                 name=str(told.get("deviceName", device.name)),
                 files=tuple(_numbered(device)),
-                times_s=read_daq_times(device / "timeStamps.csv"),
-                times_file=device / "timeStamps.csv",
+                times_s=read_daq_times(device / _DAQ_TIMES),
+                times_file=device / _DAQ_TIMES,
                 metadata=_daq_facts(told, _json(session / "metaData.json")),
                 behaviour=tuple(tuple(_numbered(c)) for c in cameras),
             )
@@ -182,11 +189,11 @@ def _rate(told: Any) -> float | None:
 
 def _v3(folder: Path) -> list[Recording]:
     found = []
-    for session in sorted({p.parent for p in _within(folder, "timestamp.dat")}, key=natural_key):
+    for session in sorted({p.parent for p in _within(folder, _V3_TIMES)}, key=natural_key):
         files = sorted(session.glob("msCam*.avi"), key=lambda path: natural_key(path.name))
         if not files:
             continue
-        stamps = session / "timestamp.dat"
+        stamps = session / _V3_TIMES
         behaviour = sorted(session.glob("behavCam*.avi"), key=lambda path: natural_key(path.name))
         found.append(
             Recording(
@@ -220,7 +227,7 @@ def _n_frames(files: list[Path]) -> int:
 
 def _onix(folder: Path) -> list[Recording]:
     found = []
-    for movie in _within(folder, "ucla-miniscope-v4-video_*.avi"):
+    for movie in _within(folder, _ONIX_MOVIES):
         suffix = movie.stem.removeprefix("ucla-miniscope-v4-video_")
         clock = movie.with_name(f"ucla-miniscope-v4-clock_{suffix}.raw")
         times = _clock_times(clock, movie.with_name(f"start-time_{suffix}.csv"))

@@ -58,14 +58,11 @@ class TimeCheck:
         if self.not_increasing:
             shown = ", ".join(map(str, self.not_increasing[:5]))
             more = ", …" if len(self.not_increasing) > 5 else ""
-            told.append(
-                f"times do not increase at {len(self.not_increasing)} frames ({shown}{more})"
-            )
+            told.append(f"times do not increase at frame {shown}{more}")
         if self.dropped:
             first, n = self.dropped[0]
             told.append(
-                f"{self.n_dropped} frames were dropped in {len(self.dropped)} gaps; the first is "
-                f"of {n}, after frame {first}"
+                f"frames were dropped: {self.n_dropped} in all, the first {n} after frame {first}"
             )
         return tuple(told)
 
@@ -142,7 +139,8 @@ def read_v3_times(path: Path, camera: int) -> FloatArray:
 
     The first time is often rubbish; it is then one interval before the second.
     """
-    rows = [row for row in _rows(path, "\t") if int(float(row[0])) == camera]
+    rows = _rows(path, "\t")
+    rows = [r for r, own in zip(rows, _column(path, rows, 0) == camera, strict=True) if own]
     if not rows:
         raise FileFormatError(f"{path}: no frames of camera {camera}")
     order = np.argsort(_column(path, rows, 1), kind="stable")
@@ -154,11 +152,8 @@ def read_v3_times(path: Path, camera: int) -> FloatArray:
 
 def cameras_of(path: Path) -> dict[int, int]:
     """Number of frames of each camera of ``timestamp.dat``."""
-    found: dict[int, int] = {}
-    for row in _rows(path, "\t"):
-        camera = int(float(row[0]))
-        found[camera] = found.get(camera, 0) + 1
-    return found
+    cameras, counts = np.unique(_column(path, _rows(path, "\t"), 0), return_counts=True)
+    return {int(c): int(n) for c, n in zip(cameras, counts, strict=True)}
 
 
 def _rows(path: Path, delimiter: str) -> list[list[str]]:

@@ -161,10 +161,9 @@ class _Frames:
                     hurt = first
                 yield _pixels(found, layout)
         if damaged:
-            last = f" to {damaged[-1]}" if len(damaged) > 1 else ""
+            shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
             warnings.warn(
-                f"{self._path}: {len(damaged)} frames, {damaged[0]}{last}, are damaged and read as "
-                "zeros",
+                f"{self._path}: damaged and read as zeros: frame {shown}",
                 AequoreaWarning,
                 stacklevel=2,
             )
