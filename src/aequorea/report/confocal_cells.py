@@ -149,7 +149,7 @@ def scale_of(sizes_um: Sequence[tuple[float, float, float]]) -> float:
 
     Examples
     --------
-    >>> round(scale_of([(3.3, 6.6, 6.6), (1.0, 2.0, 2.0)]), 6)
+    >>> round(scale_of([(3.4, 6.8, 6.8), (1.0, 2.0, 2.0)]), 6)
     3.0
     """
     largest = max(max(deep + high, deep + wide) for deep, high, wide in sizes_um)

@@ -434,7 +434,7 @@ def held_against_chance(values: npt.ArrayLike) -> Chance:
         ratio=_over(observed, expected),
         ratio_low=_over(observed, high),
         ratio_high=_over(observed, low),
-        p_value=min(1.0, 2 * (min(n_low, n_high) + 1) / len(found)),
+        p_value=min(1.0, 2 * (int(min(n_low, n_high)) + 1) / len(found)),
     )
 
 

@@ -285,7 +285,9 @@ class ConfocalSteps:
                         "light": self._light(*p.puncta_roles),
                         "detection": p.detection,
                         "options": {
-                            r: p.puncta_of(r).model_dump(mode="json", exclude=_FILES)
+                            r: p.puncta_of(r).model_dump(
+                                mode="json", exclude=_FILES | _OF_MOLECULES
+                            )
                             for r in p.puncta_roles
                         },
                         "seed": p.seed,
