@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from aequorea.errors import AxisMismatchError, CalibrationError, InputError
 from aequorea.filters import repair_hot_pixels
@@ -54,6 +55,34 @@ def test_cells_grow_around_their_nuclei(stack, nuclei):
     here = nuclei.labels > 0
     assert np.array_equal(cells.labels[here], nuclei.labels[here])
     assert cell_of_each_nucleus(nuclei.labels, cells.labels).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("diameter_um", "photons"), [(6.0, 25.0), (6.0, 8.0), (9.0, 25.0)])
+def test_volumes_are_true_whatever_the_size_and_brightness(diameter_um, photons):
+    stack = simulated_confocal(
+        (20, 160, 160),
+        n_cells=1,
+        cell_diameter_um=diameter_um,
+        nucleus_diameter_um=diameter_um / 2,
+        body_photons=photons,
+        nuclear_photons=2 * photons,
+        rng=3,
+    )
+    nuclei = segment_nuclei(stack.images["nuclei"], spacing_um=SPACING).labels
+    cells = segment_bodies(stack.images["cells"], stack.nuclei, spacing_um=SPACING).labels
+    assert (nuclei > 0).sum() == pytest.approx((stack.nuclei > 0).sum(), rel=0.04)
+    assert (cells > 0).sum() == pytest.approx((stack.cells > 0).sum(), rel=0.02)
+
+
+def test_outlines_are_whole():
+    stack = simulated_confocal(
+        (20, 160, 160), n_cells=1, body_photons=3.0, nuclear_photons=4.0, rng=3
+    )
+    nuclei = segment_nuclei(stack.images["nuclei"], spacing_um=SPACING).labels
+    cells = segment_bodies(stack.images["cells"], stack.nuclei, spacing_um=SPACING).labels
+    for found in (nuclei > 0, cells > 0):
+        assert ndimage.label(found)[1] == 1
+        assert ndimage.label(~found)[1] == 1
 
 
 def test_two_touching_cells_part_at_the_dark_seam():

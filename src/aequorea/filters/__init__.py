@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "background": ("local_background",),
     "binning": ("bins_for", "mean_of_bins", "unbinned_labels"),
+    "edges": ("plus_operator",),
     "hot_pixels": ("repair_hot_pixels",),
     "illumination": ("FlatField", "correct_illumination", "estimate_flat_field", "flat_of"),
     "prefilters": ("apply_prefilters", "gaussian", "median", "negative_log"),

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_li, threshold_otsu, threshold_triangle
-from skimage.segmentation import watershed
+from skimage.segmentation import expand_labels, watershed
 
 from aequorea.errors import AxisMismatchError, CalibrationError, InputError
 from aequorea.filters.binning import bins_for, mean_of_bins, unbinned_labels
+from aequorea.filters.edges import plus_operator
 from aequorea.segmentation.result import Segmentation
 from aequorea.segmentation.scale import estimate_diameter_px
 from aequorea.segmentation.watershed import watershed_segmentation
@@ -100,8 +101,13 @@ def segment_nuclei(
     Notes
     -----
     Blocks of voxels are averaged to about a sixteenth of the diameter, the watershed of
-    :func:`aequorea.segmentation.watershed_segmentation` finds the nuclei there, and their outlines
-    are interpolated back.
+    :func:`aequorea.segmentation.watershed_segmentation` finds the nuclei there, outlines of an
+    automatic threshold are moved to where they were before blur drew them inwards [1]_, and are
+    interpolated back.
+
+    References
+    ----------
+    .. [1] Verbeek & van Vliet (1994), IEEE Trans Pattern Anal 16:726. doi:10.1109/34.297954
     """
     stack = _stack(image)
     spacing = _known(spacing_um)
@@ -121,6 +127,8 @@ def segment_nuclei(
         **options,
     )
     labels = found.labels[None] if flat else found.labels
+    if threshold is None:
+        labels = _outlined(labels, coarse, diameter, grid.spacing_um)
     labels = unbinned_labels(np.ascontiguousarray(labels), grid.bins, stack.shape)
     if min_volume_um3 is not None:
         labels = _without_small(labels, min_volume_um3, spacing)
@@ -169,7 +177,8 @@ def segment_bodies(
         Smaller bodies are dropped, holes smaller than this filled.
     outline_reach_um : float, µm
         How far the outline may move from an automatic threshold to where the brightness falls
-        fastest; 0 leaves it. A threshold alone cuts bright cells too wide and dim ones too narrow.
+        fastest, and as far as the blur drew it inwards from there [1]_; 0 leaves it. A threshold
+        alone cuts bright cells too wide and dim ones too narrow.
     grid_um : float, µm
         Blocks of voxels up to this wide are averaged first.
     one_cell : bool
@@ -196,6 +205,10 @@ def segment_bodies(
     Touching cells are divided where a flood from the nuclei meets, on a landscape of the distance
     to the nearest nucleus with valleys where the stain is bright: borders follow dark seams where
     there are any, and lie half-way between nuclei where the stain is even.
+
+    References
+    ----------
+    .. [1] Verbeek & van Vliet (1994), IEEE Trans Pattern Anal 16:726. doi:10.1109/34.297954
     """
     stack = _stack(image)
     spacing = _known(spacing_um)
@@ -210,14 +223,13 @@ def segment_bodies(
         raise InputError("nuclei: needed to tell cells apart; or ask for one cell per image")
     grid = _Grid.of(spacing, grid_um)
     smooth = mean_of_bins(stack, grid.bins)
-    sigma = [
-        smooth_um / s if n > 1 else 0.0 for s, n in zip(grid.spacing_um, smooth.shape, strict=True)
-    ]
-    smooth = np.asarray(ndimage.gaussian_filter(smooth, sigma), dtype=np.float32)
+    smooth = _blurred(smooth, smooth_um, grid.spacing_um)
     background, level = _levels(smooth, method, threshold, threshold_factor)
     above = _cleaned(smooth > level, min_volume_um3, grid.spacing_um)
     if threshold is None:
         above = _to_the_steepest(above, smooth, outline_reach_um, grid.spacing_um)
+        if outline_reach_um > 0 and smooth_um > 0:
+            above = _unbent(above, smooth, smooth_um, grid.spacing_um)
     facts: dict[str, Fact] = {"threshold": level, "background": background}
     if one_cell or seeds is None:
         cells = above.astype(np.int32)
@@ -331,6 +343,13 @@ def _typical_diameter_um(stack: npt.NDArray[Any], spacing: tuple[float, ...]) ->
     return float(across) * grid.spacing_um[-1]
 
 
+def _blurred(
+    image: npt.NDArray[np.float32], sd_um: float, spacing: tuple[float, ...]
+) -> npt.NDArray[np.float32]:
+    sigma = [sd_um / s if n > 1 else 0.0 for s, n in zip(spacing, image.shape, strict=True)]
+    return np.asarray(ndimage.gaussian_filter(image, sigma), dtype=np.float32)
+
+
 def _without_small(labels: Labels, volume_um3: float, spacing: tuple[float, ...]) -> Labels:
     volumes = np.bincount(labels.ravel()) * float(np.prod(spacing))
     kept = volumes >= volume_um3
@@ -419,10 +438,7 @@ def _to_the_steepest(
         return above
     inner = distance_map(~above, spacing) > reach_um
     outer = distance_map(above, spacing) > reach_um
-    pieces, n = ndimage.label(above, np.ones((3, 3, 3)))
-    has_core = np.zeros(n + 1, bool)
-    has_core[np.unique(pieces[inner])] = True
-    inner |= above & ~has_core[pieces]  # thinner than the reach: stays as it is
+    inner = _with_a_core(above, inner)  # thinner than the reach: stays as it is
     between = ~(inner | outer)
     near = ndimage.binary_dilation(between)
     markers = np.where(near & inner, np.int8(2), (near & outer).astype(np.int8))
@@ -432,3 +448,55 @@ def _to_the_steepest(
             steep += np.gradient(smooth, step, axis=axis) ** 2
     moved = watershed(steep, markers, mask=near)
     return np.asarray(inner | (between & (moved == 2)))
+
+
+def _outlined(
+    labels: Labels,
+    image: npt.NDArray[np.float32],
+    diameter_um: float | None,
+    spacing: tuple[float, ...],
+) -> Labels:
+    """Labels whose outlines lie where those of the objects were before blur and noise."""
+    blur_um = spacing[-1] * 2 if diameter_um is None else max(diameter_um / 8, spacing[-1])
+    outline = _unbent(labels > 0, _blurred(image, blur_um, spacing), blur_um, spacing)
+    grown = expand_labels(labels, distance=blur_um, spacing=spacing)
+    return np.where(outline, grown, 0)
+
+
+def _unbent(
+    found: BoolArray,
+    smooth: npt.NDArray[np.float32],
+    blur_um: float,
+    spacing: tuple[float, ...],
+) -> BoolArray:
+    """Move outlines, no farther than the blur, back to where they were before it bent them in.
+
+    What is thinner than that stays as it is.
+    """
+    if not found.any() or found.all():
+        return found
+    depth = distance_map(found, spacing, signed=True)
+    near = np.abs(depth) <= blur_um
+    inner = _with_a_core(found, found & ~near)
+    near &= ~inner
+    bright = inner.copy()
+    bright[near] = plus_operator(smooth, near, spacing_um=spacing) < 0
+    filled = _reached_from(inner, bright)
+    return ~_reached_from(~(inner | near), ~filled)
+
+
+def _with_a_core(found: BoolArray, core: BoolArray) -> BoolArray:
+    """The core, and whole those pieces that have none."""
+    pieces, n = ndimage.label(found, np.ones((3, 3, 3)))
+    has_core = np.zeros(n + 1, bool)
+    has_core[np.unique(pieces[core])] = True
+    return np.asarray(core | found & ~has_core[pieces])
+
+
+def _reached_from(start: BoolArray, room: BoolArray) -> BoolArray:
+    """The pieces of the room that hold a voxel of the start."""
+    pieces, n = ndimage.label(room)
+    reached = np.zeros(n + 1, bool)
+    reached[np.unique(pieces[start])] = True
+    reached[0] = False
+    return np.asarray(reached[pieces])
