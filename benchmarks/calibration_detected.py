@@ -4,9 +4,10 @@
 
 Spots at random in an even room, drawn with their blur and noise, are detected and fitted as by the
 confocal workflow, and held against random points as its step ``chance`` does: with the distance
-below which detection takes two for one, and without. ``filled`` is the share of the room that
-puncta as near as that would fill. Written to ``results/calibration_detected.csv``; how often a pair
-is seen as two to ``results/resolved_pairs.csv``.
+below which detection takes two for one, gradually (as the workflow) or from one distance on, and
+without. ``filled`` is the share of the room that puncta as near as that would fill. Written to
+``results/calibration_detected.csv``; how often a pair is seen as two to
+``results/resolved_pairs.csv``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 import argparse
 import csv
 from functools import cache
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -29,18 +32,20 @@ from aequorea.spatial.window import SetCovariance, set_covariance
 SHAPE, SPACING_UM = (18, 100, 100), np.array([0.3, 0.1, 0.1])
 PSF_UM = np.array([0.35, 0.12, 0.12])
 SIGMA_PX = tuple(PSF_UM / SPACING_UM)
-PHOTONS, CV, GLOW, READ_NOISE = 900.0, 0.25, 10.0, 1.5
-APART_SD = 2.95
+GLOW, READ_NOISE = 10.0, 1.5
+SPOTS = {"bright and even": (900.0, 0.25), "dim and uneven": (300.0, 0.5)}  # photons, CV
+APART_SD, SPREAD = 3.0, 0.1  # null_hard_core_sd, null_hard_core_spread
 ROOM = (slice(2, -2), slice(8, -8), slice(8, -8))
-FILLED = (0.02, 0.04, 0.06, 0.08, 0.11)
-SEPARATIONS_SD = (1.5, 2.0, 2.5, 2.95, 3.5, 4.0, 5.0)
+FILLED = (0.02, 0.05, 0.08, 0.12)
+SEPARATIONS_SD = (2.0, 2.4, 2.6, 2.8, 2.95, 3.1, 3.3, 3.6, 4.0)
 
 
-def image_of(position_px: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def image_of(position_px: np.ndarray, spots: str, rng: np.random.Generator) -> np.ndarray:
     """What a camera sees of spots of log-normal brightness."""
     light = np.full(SHAPE, GLOW, np.float32)
-    width = np.sqrt(np.log1p(CV**2))
-    photons = PHOTONS * rng.lognormal(-(width**2) / 2, width, len(position_px))
+    mean, cv = SPOTS[spots]
+    width = np.sqrt(np.log1p(cv**2))
+    photons = mean * rng.lognormal(-(width**2) / 2, width, len(position_px))
     render_puncta(light, position_px, photons, SIGMA_PX)
     return rng.poisson(light) + rng.normal(100, READ_NOISE, SHAPE)
 
@@ -62,23 +67,22 @@ def room() -> tuple[np.ndarray, np.ndarray, SetCovariance]:
     return mask, depth, set_covariance(mask, SPACING_UM)
 
 
-def p_values(n_true: int, seed: int, n_simulations: int) -> tuple[float, float, float]:
-    """Share of the room filled by what is found; p with the distance kept, and without."""
+def p_values(spots: str, n_true: int, seed: int, nulls: dict[str, dict[str, Any]]) -> list[float]:
+    """Share of the room filled by what is found, and p under each null."""
     rng = np.random.default_rng([seed, n_true])
-    found = detected(image_of(rng.uniform(0, np.array(SHAPE) - 1, (n_true, 3)), rng))
+    found = detected(image_of(rng.uniform(0, np.array(SHAPE) - 1, (n_true, 3)), spots, rng))
     mask, depth, covariance = room()
     inside = mask[tuple(np.clip(np.rint(found).astype(int), 0, np.array(SHAPE) - 1).T)]
-    points, apart = found[inside] * SPACING_UM, APART_SD * PSF_UM
+    points = found[inside] * SPACING_UM
     volume = np.count_nonzero(mask) * SPACING_UM.prod()
-    filled = len(points) * 4 / 3 * np.pi * apart.prod() / 8 / volume
-    p = [
+    filled = len(points) * 4 / 3 * np.pi * (APART_SD * PSF_UM).prod() / 8 / volume
+    return [filled] + [
         csr_test(
-            points, mask, SPACING_UM, depth, rng=rng, hard_core_um=core, covariance=covariance,
-            n_simulations=n_simulations,
+            points, mask, SPACING_UM, depth, rng=rng, covariance=covariance,
+            n_simulations=99, **null,
         ).p_value
-        for core in (apart, None)
+        for null in nulls.values()
     ]  # fmt: skip
-    return filled, p[0], p[1]
 
 
 def number_for(filled: float) -> int:
@@ -87,46 +91,63 @@ def number_for(filled: float) -> int:
     return round(filled * volume * 8 / (4 / 3 * np.pi * (APART_SD * PSF_UM).prod()))
 
 
-def seen_as_two(separation_sd: float, seed: int) -> bool:
-    """Whether a pair of equal spots so far apart, in any direction, gives two puncta."""
+def seen_as_two(spots: str, separation_sd: float, seed: int) -> bool:
+    """Whether a pair of spots so far apart, in any direction, gives two puncta."""
     rng = np.random.default_rng([seed, round(100 * separation_sd)])
     way = rng.normal(size=3)
     middle = np.array(SHAPE) / 2 + rng.uniform(-0.5, 0.5, 3)
     half = separation_sd / 2 * way / np.linalg.norm(way) * SIGMA_PX
-    found = detected(image_of(np.array([middle - half, middle + half]), rng))
+    found = detected(image_of(np.array([middle - half, middle + half]), spots, rng))
     near = np.linalg.norm((found - middle) / SIGMA_PX, axis=1) < separation_sd / 2 + 2.5
     return np.count_nonzero(near) >= 2
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--simulations", type=int, default=99)
-    results = Path(__file__).parent / "results"
-    options = parser.parse_args()
-    with (results / "resolved_pairs.csv").open("w", newline="", encoding="utf-8") as file:
+def write_pairs(path: Path, n: int) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["separation_sd", "n_pairs", "seen_as_two"])
-        for separation in SEPARATIONS_SD:
-            share = np.mean([seen_as_two(separation, seed) for seed in range(options.seeds)])
-            table.writerow([separation, options.seeds, round(float(share), 3)])
-            print(separation, share, flush=True)
-    with (results / "calibration_detected.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["filled", "null", "n", "alpha", "rate", "low99", "high99"])
-        for filled in FILLED:
-            rows = [
-                p_values(number_for(filled), seed, options.simulations)
-                for seed in range(options.seeds)
-            ]
-            share, *p = np.array(rows).T
-            for name, values in zip(("kept apart", "anywhere"), p, strict=True):
-                k = int(np.count_nonzero(values <= 0.05))
-                low, high = stats.binomtest(k, len(values)).proportion_ci(0.99)
-                line = [round(float(share.mean()), 3), name, len(values), 0.05,
-                        k / len(values), round(low, 3), round(high, 3)]  # fmt: skip
+        table.writerow(["spots", "separation_sd", "n_pairs", "seen_as_two"])
+        for spots in SPOTS:
+            for separation in SEPARATIONS_SD:
+                share = np.mean([seen_as_two(spots, separation, seed) for seed in range(n)])
+                line = [spots, separation, n, round(float(share), 3)]
                 table.writerow(line)
                 print(*line, flush=True)
+
+
+def write_rates(path: Path, n: int, n_compared: int) -> None:
+    apart = APART_SD * PSF_UM
+    nulls: dict[str, dict[str, Any]] = {
+        "apart, gradually": {"hard_core_um": apart, "hard_core_spread": SPREAD},
+        "apart, sharply": {"hard_core_um": apart},
+        "anywhere": {},
+    }
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["spots", "filled", "null", "n", "alpha", "rate", "low99", "high99"])
+        for spots, filled in product(SPOTS, FILLED):
+            for size, names in ((n, list(nulls)[:1]), (n_compared, list(nulls)[1:])):
+                chosen = {name: nulls[name] for name in names}
+                n_true = number_for(filled)
+                rows = [p_values(spots, n_true, seed, chosen) for seed in range(size)]
+                share, *p = np.array(rows).T
+                for name, values in zip(names, p, strict=True):
+                    k = int(np.count_nonzero(values <= 0.05))
+                    low, high = stats.binomtest(k, size).proportion_ci(0.99)
+                    line = [spots, round(float(share.mean()), 3), name, size, 0.05,
+                            round(k / size, 4), round(low, 4), round(high, 4)]  # fmt: skip
+                    table.writerow(line)
+                    file.flush()
+                    print(*line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--compared", type=int, default=100, help="of the nulls for comparison")
+    results = Path(__file__).parent / "results"
+    options = parser.parse_args()
+    write_pairs(results / "resolved_pairs.csv", options.compared)
+    write_rates(results / "calibration_detected.csv", options.seeds, options.compared)
 
 
 if __name__ == "__main__":

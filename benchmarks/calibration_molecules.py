@@ -38,7 +38,7 @@ class Case(NamedTuple):
     n_cells: int
 
 
-SMALL, LARGE = ((18, 192, 192), 3), ((36, 320, 320), 2)
+SMALL, LARGE = ((18, 192, 192), 3), ((36, 320, 320), 1)
 CASES = (
     *(Case(6.0, n, *SMALL) for n in (25, 45, 100, 200)),
     *(Case(14.0, n, *LARGE) for n in (200, 600)),

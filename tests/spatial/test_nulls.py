@@ -122,6 +122,24 @@ def test_hard_core_points_keep_their_distance(ndim):
     assert min(nearest) < 0.26
 
 
+def test_a_gradual_hard_core_lets_pairs_pass_more_often_the_farther_they_are():
+    core = {"distance_um": 0.5, "n_simulations": 6000}
+    soft = hard_core_points(2, MASK, SPACING, 1, spread=0.2, **core)
+    free = random_points(2, MASK, SPACING, 2, n_simulations=60_000)
+    edges = [0.2, 0.4, 0.5, 0.6, 0.8]
+    near, all_near = (
+        np.histogram(np.linalg.norm(p[:, 0] - p[:, 1], axis=1), edges)[0] for p in (soft, free)
+    )
+    far = [np.mean(np.linalg.norm(p[:, 0] - p[:, 1], axis=1) > 0.8) for p in (soft, free)]
+    passed = near / len(soft) / far[0] / (all_near / len(free) / far[1])
+    for low, high, share in zip(edges, edges[1:], passed, strict=False):
+        middle = (low + high) / 2
+        assert share == pytest.approx(stats.norm.cdf((middle - 0.5) / 0.1), abs=0.15)
+    assert hard_core_points(9, MASK, SPACING, 1, spread=0.0, distance_um=0.3).tolist() == (
+        hard_core_points(9, MASK, SPACING, 1, distance_um=0.3).tolist()
+    )
+
+
 def test_two_hard_core_points_are_random_ones_that_are_far_enough_apart():
     found = hard_core_points(2, MASK, SPACING, 1, distance_um=0.8, n_simulations=3000)
     pairs = random_points(2, MASK, SPACING, 2, n_simulations=12_000)
@@ -153,6 +171,8 @@ def test_hard_core_points_without_distance_are_random_and_follow_weights():
 def test_points_that_do_not_fit_are_an_error_that_says_so():
     with pytest.raises(InputError, match=r"do not fit into .* µm³, \d+ were placed"):
         hard_core_points(500, MASK, SPACING, 0, distance_um=0.5, max_tries=200)
+    with pytest.raises(InputError, match="spread"):
+        hard_core_points(3, MASK, SPACING, 0, distance_um=0.2, spread=0.5)
     with pytest.raises(InputError, match="distance_um"):
         hard_core_points(5, MASK, SPACING, 0, distance_um=-1.0)
     assert hard_core_points(0, MASK, SPACING, 0, distance_um=0.5).shape == (1, 0, 3)

@@ -21,6 +21,7 @@ Spacing = Mapping[str, float] | Sequence[float] | FloatArray
 Seed = int | np.random.Generator | None
 Rotation = Literal["z", "any", "none"]
 
+_WIDEST_SPREAD, _CUT_SD = 0.3, 3.0
 _ROTATIONS = {"none": 0, "z": 1, "any": 2}
 
 
@@ -100,6 +101,7 @@ def hard_core_points(
     rng: Seed,
     *,
     distance_um: float | Sequence[float],
+    spread: float = 0.0,
     weights: npt.ArrayLike | None = None,
     n_simulations: int = 1,
     max_tries: int = 10_000,
@@ -115,6 +117,9 @@ def hard_core_points(
     distance_um : float or sequence of float, µm
         No two points are nearer than this; one length per axis is an ellipsoid about each point
         that no other lies in, such as what a microscope cannot resolve.
+    spread : float, 0 to 0.3, default 0
+        SD of the distance as a share of it: each new point draws its own (normal, cut off at 3 SD),
+        as spots are told apart more and more often the farther they are, not from one distance on.
     max_tries : int, default 10,000
         Places tried for one point before giving up.
 
@@ -125,7 +130,7 @@ def hard_core_points(
     Raises
     ------
     AxisMismatchError, CalibrationError, InputError
-        As in :func:`random_points`, and if the points do not fit.
+        As in :func:`random_points`, and if the points do not fit or the spread is out of range.
 
     Notes
     -----
@@ -148,6 +153,8 @@ def hard_core_points(
     inside, spacing = checked_mask(mask, spacing_um)
     count = points if np.ndim(points) == 0 else len(checked_points(points, inside.ndim))
     n = whole_number("points", count, 0)
+    if not 0 <= spread <= _WIDEST_SPREAD:
+        raise InputError(f"spread: expected 0 to {_WIDEST_SPREAD}, got {spread}")
     apart, scale = _ellipsoid(distance_um, inside.ndim)
     placed, failed = _placed(
         np.zeros((n, inside.ndim)),
@@ -158,6 +165,7 @@ def hard_core_points(
         share=_cumulative(weights, inside),
         rotation=0,
         separation=apart,
+        spread=spread,
         n_simulations=whole_number("n_simulations", n_simulations, 0),
         max_tries=whole_number("max_tries", max_tries, 1),
     )
@@ -259,6 +267,7 @@ def moved_clusters(
         share=None,
         rotation=_ROTATIONS[rotation],
         separation=float(separation_um),
+        spread=0.0,
         n_simulations=whole_number("n_simulations", n_simulations, 0),
         max_tries=whole_number("max_tries", max_tries, 1),
     )
@@ -484,6 +493,7 @@ def _placed(
     share: FloatArray | None,
     rotation: int,
     separation: float,
+    spread: float,
     n_simulations: int,
     max_tries: int,
 ) -> tuple[FloatArray, tuple[int, int] | None]:
@@ -500,7 +510,8 @@ def _placed(
     lowest = (voxels.min(axis=0) - 0.5) * size
     extent = (np.ptp(voxels, axis=0) + 1) * size
     # Cells at least as wide as the separation, and not many more of them than points.
-    edge = max(separation, float(extent[extent > 0].prod() / (2 * n + 1)) ** (1 / ndim))
+    widest = separation * (1 + _CUT_SD * spread)
+    edge = max(widest, float(extent[extent > 0].prod() / (2 * n + 1)) ** (1 / ndim))
     cells = np.floor(extent / edge).astype(np.int64) + 3
     out = np.empty((n_simulations, n, 3))
     body, before = _place(
@@ -512,6 +523,7 @@ def _placed(
         size,
         rotation,
         separation,
+        spread,
         max_tries,
         lowest,
         edge,
@@ -532,6 +544,7 @@ def _place(  # type: ignore[no-untyped-def]  # noqa: ANN202
     size,  # noqa: ANN001
     rotation,  # noqa: ANN001
     separation,  # noqa: ANN001
+    spread,  # noqa: ANN001
     max_tries,  # noqa: ANN001
     lowest,  # noqa: ANN001
     edge,  # noqa: ANN001
@@ -558,6 +571,10 @@ def _place(  # type: ignore[no-untyped-def]  # noqa: ANN202
             first, last = bounds[body], bounds[body + 1]
             fits = False
             for _ in range(max_tries):
+                own = separation
+                if spread > 0:
+                    off = rng.standard_normal()
+                    own *= 1 + spread * min(max(off, -_CUT_SD), _CUT_SD)
                 if len(share):
                     voxel = np.searchsorted(share, rng.random(), side="right")
                 else:
@@ -575,8 +592,7 @@ def _place(  # type: ignore[no-untyped-def]  # noqa: ANN202
                             + turn[d, 2] * bodies[i, 2]
                         )
                     fits = _covered(places[i], inside, size) and not (
-                        apart
-                        and _crowded(places, i, head, following, lowest, edge, cells, separation)
+                        apart and _crowded(places, i, head, following, lowest, edge, cells, own)
                     )
                     if not fits:
                         break

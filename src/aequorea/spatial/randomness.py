@@ -38,7 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 HYPOTHESIS = "The points lie independently of each other, {where} over the mask."
-APART = "The points lie at random, {where} over the mask, no two nearer than {apart} µm."
+APART = "The points lie at random, {where} over the mask, no two nearer than {about}{apart} µm."
 UNIT = "point within this mask (not the cell or the animal)"
 
 _BATCH = 1_000_000  # points simulated at a time: 24 MB
@@ -128,6 +128,7 @@ def csr_test(
     rng: Seed,
     weights: npt.ArrayLike | None = None,
     hard_core_um: float | Sequence[float] | None = None,
+    hard_core_spread: float = 0.0,
     covariance: SetCovariance | None = None,
     pair_radii_um: npt.ArrayLike | None = None,
     n_simulations: int = 999,
@@ -149,6 +150,8 @@ def csr_test(
     hard_core_um : float or sequence of float, µm, optional
         Random points are no nearer to each other than this, in all directions or along each axis
         (:func:`hard_core_points`): two spots within the resolution are seen as one.
+    hard_core_spread : float, default 0
+        SD of that distance as a share of it, from point to point.
     covariance : SetCovariance, optional
         Of the mask, if it is at hand.
     pair_radii_um : array_like, optional
@@ -210,6 +213,7 @@ def csr_test(
         np.random.default_rng(rng),
         weights,
         hard_core_um if len(points) > 1 else None,
+        hard_core_spread,
         n_sets if measures else 0,
     )
     found = _measured(measures, patterns)
@@ -243,7 +247,7 @@ def csr_test(
         n_points=len(points),
         n_outside=int(np.count_nonzero(~kept)),
         n_simulations=n_sets,
-        hypothesis=_in_words(weights is not None, hard_core_um),
+        hypothesis=_in_words(weights is not None, hard_core_um, hard_core_spread),
         reason="" if found else why,
     )
 
@@ -350,6 +354,7 @@ def _with_simulations(
     rng: np.random.Generator,
     weights: npt.ArrayLike | None,
     hard_core_um: float | Sequence[float] | None,
+    spread: float,
     n_simulations: int,
 ) -> Iterator[FloatArray]:
     """The pattern itself, then batches of simulated ones."""
@@ -366,17 +371,22 @@ def _with_simulations(
                 spacing,
                 rng,
                 distance_um=hard_core_um,
+                spread=spread,
                 weights=weights,
                 n_simulations=size,
             )
 
 
-def _in_words(weighted: bool, hard_core_um: float | Sequence[float] | None) -> str:
+def _in_words(weighted: bool, hard_core_um: float | Sequence[float] | None, spread: float) -> str:
     where = "in proportion to the weights" if weighted else "evenly"
     if hard_core_um is None:
         return HYPOTHESIS.format(where=where)
     lengths = np.atleast_1d(np.asarray(hard_core_um, dtype=np.float64))
-    return APART.format(where=where, apart=" × ".join(f"{length:.3g}" for length in lengths))
+    return APART.format(
+        where=where,
+        about="about " if spread else "",
+        apart=" × ".join(f"{length:.3g}" for length in lengths),
+    )
 
 
 def _measured(

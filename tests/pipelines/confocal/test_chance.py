@@ -105,7 +105,7 @@ def test_depth_and_hard_core_go_together(anatomy):
     assert rejected(both) < 0.4
     told = chance.loc[chance["measure"] == "all", "hypothesis"].iloc[0]
     assert "as densely at each depth as spots are found there" in told
-    assert "none within 0.35 µm in its plane, or 0.90 µm along z" in told
+    assert "none within about 0.35 µm in its plane, or 0.90 µm along z" in told
 
 
 def test_curves_are_those_of_ripley_and_lie_in_their_envelope(anatomy):

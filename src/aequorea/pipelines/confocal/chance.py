@@ -328,7 +328,7 @@ def _random_puncta(
     points, weights = cell.points[role], cell.weights(role)
     head = head | {
         "n_simulations": options.n_simulations,
-        "hypothesis": _random_in_words(apart, weights is not None),
+        "hypothesis": _random_in_words(apart, weights is not None, options.null_hard_core_spread),
         "unit": _UNIT,
     }
     share = _filled(cell, len(points), apart)
@@ -342,6 +342,7 @@ def _random_puncta(
         rng=rng,
         weights=weights,
         hard_core_um=apart if any(apart) else None,
+        hard_core_spread=options.null_hard_core_spread,
         covariance=cell.covariance,
         n_simulations=options.n_simulations,
         alpha=1 - options.null_confidence,
@@ -367,13 +368,14 @@ def _random_puncta(
     return rows
 
 
-def _random_in_words(apart: Lengths, by_depth: bool) -> str:
+def _random_in_words(apart: Lengths, by_depth: bool, spread: float) -> str:
     where = "as densely at each depth as spots are found there" if by_depth else "evenly"
     text = f"The puncta lie at random in the cytosol of their cell, {where}"
     if not any(apart):
         return f"{text}, independently of each other."
     z, y, _ = apart
-    return f"{text}, none within {y:.2f} µm in its plane, or {z:.2f} µm along z, of another."
+    about = "about " if spread else ""
+    return f"{text}, none within {about}{y:.2f} µm in its plane, or {z:.2f} µm along z, of another."
 
 
 def _filled(cell: _Cell, n: int, apart: Lengths) -> float:
@@ -530,7 +532,8 @@ def _second_placed(
     }
     if any(apart) and _filled(cell, len(second), apart) <= _FULLEST:
         try:
-            placed = hard_core_points(len(second), *where, distance_um=apart, **draw)
+            spread = options.null_hard_core_spread
+            placed = hard_core_points(len(second), *where, distance_um=apart, spread=spread, **draw)
         except InputError:  # shells with more than fits at random
             pass
         else:

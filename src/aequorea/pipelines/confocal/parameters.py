@@ -239,9 +239,12 @@ class NullParameters(Parameters):
     least_puncta: int = option(5, ge=2)
     """Cells with fewer cytosolic puncta are not held against chance."""
 
-    null_hard_core_sd: float = option(2.95, unit="spot SD", ge=0, le=10)
+    null_hard_core_sd: float = option(3.0, unit="spot SD", ge=0, le=10)
     """Random puncta are no nearer to each other than this, along each axis: below it detection
     sees more than half of all pairs as one. 0 lets them be as near as they fall."""
+
+    null_hard_core_spread: float = option(0.1, ge=0, le=0.3)
+    """SD of that distance as a share of it: how gradually pairs come to be seen as two."""
 
     null_by_depth: bool = True
     """Where detection is tested, random puncta are as dense at each depth as spots put into the
