@@ -73,7 +73,7 @@ def test_missed_puncta_are_told(stack, tmp_path):
     cells, puncta = run.table("cells"), run.table("puncta")
     assert len(puncta) < len(stack.puncta["mRNA"])
     n, volume = cells["puncta_n_cytosol"].to_numpy(), cells["cytosol_volume_um3"].to_numpy()
-    near = (n - 1) / volume * 4 / 3 * np.pi * 2.95**3 * 0.12**2 * 0.35
+    near = (n - 1) / volume * 4 / 3 * np.pi * 3.0**3 * 0.12**2 * 0.35
     told = re.search(r"at random in their cytosol, ([\d.]+) % would", page)
     assert float(told[1]) == pytest.approx(100 * (1 - np.exp(-near[0])), abs=1)
     assert "Numbers of mRNA are too low where puncta crowd" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,8 @@ _MOST_DOTS = 4000
 _SHEET_ACROSS = 6
 _CONDITIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a7a7a", "#e69f00")
 _LIGHTS = {"green": "#1b7f4d", "amber": "#9a6700", "red": "#b3261e"}
+_SPOTS = (1.0, 0.25, 1.0)
+_DIM_SPOTS = 0.4  # of the range of a projection: its background
 _BY_CHANCE = "by chance"  # as the table distribution_curves calls it
 
 
@@ -349,16 +352,30 @@ def condition_curves_figure(table: pd.DataFrame, names: Mapping[str, str], xlabe
     return figure
 
 
-def contact_sheet(
-    tiles: Sequence[tuple[str, NDArray[Any], Sequence[NDArray[Any] | None], str]],
-) -> Figure:
-    """Small pictures of all images with outlines of nuclei and cells.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SheetTile:
+    """One image on a contact sheet.
 
-    Parameters
+    Attributes
     ----------
-    tiles : sequence of (title, plane, (nuclei, cells), light)
-        Light is green, amber or red: the colour of the title, which says it in words, too.
+    title : str
+    plane, spots : ndarray, shape (y, x)
+        In grey, and on top in magenta, if any.
+    labels : sequence of ndarray or None
+        Of nuclei and cells.
+    light : {"green", "amber", "red"}
+        The colour of the title, which says it in words, too.
     """
+
+    title: str
+    plane: NDArray[Any]
+    spots: NDArray[Any] | None
+    labels: Sequence[NDArray[Any] | None]
+    light: str
+
+
+def contact_sheet(tiles: Sequence[SheetTile]) -> Figure:
+    """Small pictures of all images with outlines of nuclei and cells."""
     across = min(_SHEET_ACROSS, len(tiles))
     down = math.ceil(len(tiles) / across)
     size = _WIDTH_IN / _SHEET_ACROSS
@@ -366,13 +383,17 @@ def contact_sheet(
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
-    for axes, (title, plane, labels, light) in zip(panels, tiles, strict=False):
-        picture = np.repeat(0.9 * stretch(fit_to_panel(plane))[..., None], 3, axis=-1)
-        for found, colour in zip(labels, (NUCLEUS, CELL), strict=True):
+    for axes, tile in zip(panels, tiles, strict=False):
+        grey = 0.9 if tile.spots is None else 0.6
+        picture = np.repeat(grey * stretch(fit_to_panel(tile.plane))[..., None], 3, axis=-1)
+        if tile.spots is not None:
+            bright = (stretch(fit_to_panel(tile.spots)) - _DIM_SPOTS) / (1 - _DIM_SPOTS)
+            picture = np.maximum(picture, np.clip(bright, 0, 1)[..., None] * np.array(_SPOTS))
+        for found, colour in zip(tile.labels, (NUCLEUS, CELL), strict=True):
             if found is not None:
                 picture = paint(picture, outlines(fit_to_panel(found, labels=True)), colour)
         axes.imshow(picture, interpolation="antialiased")
-        set_title(axes, printable(title, 24), color=_LIGHTS[light])
+        set_title(axes, printable(tile.title, 24), color=_LIGHTS[tile.light])
     return figure
 
 

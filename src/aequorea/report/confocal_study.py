@@ -11,7 +11,12 @@ import pandas as pd
 from aequorea.report.canvas import DPI, PIXELS_DPI
 from aequorea.report.cells_views import names_of
 from aequorea.report.checks import Check, few, fine, note, percent
-from aequorea.report.confocal_figures import condition_curves_figure, contact_sheet, elbow_figure
+from aequorea.report.confocal_figures import (
+    SheetTile,
+    condition_curves_figure,
+    contact_sheet,
+    elbow_figure,
+)
 from aequorea.report.confocal_lights import ImageLight, lights_of, lights_table
 from aequorea.report.confocal_methods import methods_of_confocal
 from aequorea.report.data_table import DataTable, named
@@ -31,6 +36,7 @@ from aequorea.report.study import (
     open_study,
     records,
     sample_table,
+    warned,
 )
 from aequorea.report.study_comparison import (
     Quantity,
@@ -62,6 +68,8 @@ _MOST_SHEETS = 24
 _UNLIKE = 0.05
 _SAME_VOXEL = 0.01
 _UNCOUNTED = "touches_side"
+# From platelets and sperm heads to large cardiac myocytes and oocytes.
+_LEAST_UM3, _MOST_UM3 = 20.0, 1_000_000.0
 _MEASURES = {
     "distance_um": "distance to the nucleus (µm)",
     "normalized_distance": "distance over that of the membrane",
@@ -237,12 +245,7 @@ def _comparisons(study: StudyContents) -> Iterator[tuple[str, DataTable]]:
 def _compared_cells(study: StudyContents, cells: pd.DataFrame) -> pd.DataFrame:
     """Cells that enter the comparison: whole, of samples that nobody rejected."""
     rows = cells[~cells[_UNCOUNTED].astype(bool)]
-    return rows[~rows["sample"].isin(_rejected(study))]
-
-
-def _rejected(study: StudyContents) -> list[str]:
-    triage = study.run.table("triage")
-    return [] if not len(triage) else list(triage[triage["verdict"] == "reject"]["sample"])
+    return rows[~rows["sample"].isin(study.rejected)]
 
 
 def _images(study: StudyContents, cells: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -392,26 +395,43 @@ def _sheet(study: StudyContents, lights: Sequence[ImageLight], plates: Plates) -
     directories = dict(zip(study.measured["sample"], study.measured["directory"], strict=True))
     seen = [light for light in lights if light.sample in directories]
     tiles = []
+    channels_of = _channels_by_sample(study)
     for light in seen[:_MOST_SHEETS]:
         image = StoredImage(study.run.path / str(directories[light.sample]))
-        channel = image.channels[min(1, len(image.channels) - 1)]
-        labels = [image.label_projection(name) for name in ("nuclei", "cells")]
-        title = f"{light.word}  {light.sample}"
-        tiles.append((title, image.projection(channel), labels, light.light))
+        roles = channels_of.get(light.sample, {})
+        shown = roles.get("cells") or roles.get("nuclei") or image.channels[0]
+        spots = next((c for role, c in roles.items() if role.startswith("puncta")), None)
+        tiles.append(
+            SheetTile(
+                title=f"{light.word}  {light.sample}",
+                plane=image.projection(shown),
+                spots=None if spots is None else image.projection(spots),
+                labels=[image.label_projection(name) for name in ("nuclei", "cells")],
+                light=light.light,
+            )
+        )
     if not tiles:
         return None
     more = len(seen) - len(tiles)
     return plates.draw(
         contact_sheet(tiles),
         "All images.",
-        "Maximum projections of the cell channel with outlines of nuclei (blue) and cells (yellow),"
-        " and the light of each image: ✕ red, ! amber, ✓ green"
-        + (f"; {more} more are on triage.html" if more > 0 else "")
-        + ".",
+        "Maximum projections of the cell channel, and of the first kind of puncta in magenta, with "
+        "outlines of nuclei (blue) and cells (yellow) and the light of each image: ✕ red, ! amber, "
+        "✓ green" + (f"; {more} more are on triage.html" if more > 0 else "") + ".",
         "Contact sheet of all images with outlines",
         dpi=PIXELS_DPI,
         most=1_400_000,
     )
+
+
+def _channels_by_sample(study: StudyContents) -> dict[str, dict[str, str]]:
+    """Channel of each role in each image."""
+    rows = study.run.table("channels")
+    found: dict[str, dict[str, str]] = {}
+    for row in records(rows[["sample", "role", "channel"]]) if len(rows) else ():
+        found.setdefault(str(row["sample"]), {})[str(row["role"])] = str(row["channel"])
+    return found
 
 
 def _samples(
@@ -487,9 +507,10 @@ def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]
                 f"{name} ({role}) fades to less than half with depth in {len(faded)} of "
                 f"{len(rows)} images."
             )
-    rejected = _rejected(study)
-    if rejected:
-        yield note(f"Rejected by hand, and left out of comparisons: {few(rejected)}.")
+    if study.rejected:
+        yield note(f"Rejected by hand, and left out of comparisons: {few(study.rejected)}.")
+    yield from warned(study, but="z_scale_factor")
+    yield from _of_cells(study)
     thresholds = study.run.table("thresholds")
     for row in _far_thresholds(study):
         yield note(
@@ -508,6 +529,28 @@ def _checks(study: StudyContents, quantities: list[Quantity]) -> Iterator[Check]
     right = list(passed(study, quantities))
     if right:
         yield fine(f"No trouble found with: {', '.join(right)}.")
+
+
+def _of_cells(study: StudyContents) -> Iterator[Check]:
+    """Cells that are not whole, and cells of a size that few cells have."""
+    cells = study.run.table("cells")
+    if not len(cells):
+        return
+    kept = _compared_cells(study, cells)
+    cut = int(kept["touches_first_or_last_plane"].astype(bool).sum())
+    if cut:
+        yield note(
+            f"{cut} of {counted(len(kept), 'cell')} reach the first or last plane: what of them "
+            "lies beyond is not seen, so their volumes and counts may be too small. They are "
+            "compared all the same, as most cells of thin stacks are cut."
+        )
+    volumes = kept["volume_um3"].to_numpy(float)
+    if len(volumes) and not _LEAST_UM3 <= float(np.median(volumes)) <= _MOST_UM3:
+        yield note(
+            f"Cells have a median volume of {number(float(np.median(volumes)))} µm³, where animal "
+            f"cells have {_LEAST_UM3:,.0f} to {_MOST_UM3:,.0f} µm³: check the voxel size and the "
+            "outlines."
+        )
 
 
 def _unlike_voxels(channels: pd.DataFrame) -> Iterator[Check]:

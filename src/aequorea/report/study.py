@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from aequorea.errors import RunError
-from aequorea.report.checks import Check, bad, few
+from aequorea.report.checks import Check, bad, few, note
 from aequorea.report.data_table import Cell, DataTable, letters
 from aequorea.report.numbers import DASH, counted, number
 from aequorea.report.run_contents import RunContents, open_contents
@@ -73,6 +73,12 @@ class StudyContents:
         """Samples that are no controls and did not fail."""
         done = self.samples["state"] == "done"
         return self.samples[done & self.samples["control"].isna()]
+
+    @property
+    def rejected(self) -> list[str]:
+        """Measured samples that somebody rejected."""
+        rows = self.measured
+        return list(rows[rows["rejected"]]["sample"]) if "rejected" in rows else []
 
     @property
     def controls(self) -> pd.DataFrame:
@@ -165,6 +171,9 @@ def facts_of(study: StudyContents) -> list[tuple[str, str]]:
     """How many samples, animals and conditions there are."""
     measured, n_controls = study.measured, len(study.controls)
     parts = [counted(len(measured), "image")]
+    if study.rejected:
+        parts.append(f"{len(study.rejected)} of them rejected")
+        measured = measured[~measured["sample"].isin(study.rejected)]
     if n_controls:
         parts.append(counted(n_controls, "control"))
     if len(study.failed):
@@ -193,6 +202,27 @@ def failures(study: StudyContents) -> Iterator[Check]:
         names = [_with_facts(row) for row in records(alike)]
         where = "is in no table and no figure" if len(names) == 1 else "are in no table or figure"
         yield bad(f"{few(names)} failed and {where}: {str(reason).rstrip('.')}.")
+
+
+def warned(study: StudyContents, *, but: str = "") -> Iterator[Check]:
+    """What runs of samples warned of, each warning once.
+
+    Parameters
+    ----------
+    study : StudyContents
+    but : str, optional
+        Warnings with these words are told elsewhere.
+    """
+    if "warnings" not in study.samples:
+        return
+    by_text: dict[str, list[str]] = {}
+    for name in study.samples[study.samples["state"] == "done"]["sample"]:
+        file = str(study.state["samples"].get(str(name), {}).get("file"))
+        for text in study.warnings_of(str(name)):
+            if not but or but not in text:
+                by_text.setdefault(text.removeprefix(f"{file}: "), []).append(str(name))
+    for text, names in by_text.items():
+        yield note(f"{few(names)}: {text.rstrip('.')}.")
 
 
 def _with_facts(row: Mapping[str, Any]) -> str:
@@ -247,6 +277,8 @@ def _light(row: Mapping[str, Any], look_at: Sequence[str], notes: Notes) -> Cell
     if row["state"] != "done":
         why = row["reason"] if isinstance(row["reason"], str) else "not run yet"
         return Cell("✕ failed", "0", mark=notes.mark(why), light="bad")
+    if row.get("rejected") is True:
+        return Cell("✕ rejected", "0", light="bad")
     if look_at:
         marks = ", ".join(sorted({notes.mark(text) for text in look_at}))
         return Cell("! check", "1", mark=marks, light="note")

@@ -13,6 +13,7 @@ from aequorea.pipelines.confocal import analyse, analyse_study, decide
 from aequorea.pipelines.confocal.columns import meaning_of
 from aequorea.pipelines.confocal.lights import overall_lights
 from aequorea.pipelines.confocal.workbook import WORKBOOK
+from aequorea.pipelines.study import unblind
 from aequorea.report.confocal_cells import boxes_of, composite, scale_of
 from aequorea.report.run_contents import StoredImage
 from aequorea.simulate import PunctaLaw, simulated_confocal
@@ -169,3 +170,23 @@ def test_a_blinded_workbook_tells_nothing(blind):
     told = {str(v) for sheet in book for row in sheet.iter_rows(values_only=True) for v in row}
     assert not [t for t in told if "KnockOut" in t or t in {"sham", "TAC"}]
     book.close()
+
+
+def test_decisions_of_a_blinded_study_hold_once_it_is_unblinded(folder, blind):
+    codes = list(json.loads((blind.directory / "study.json").read_text("utf-8"))["samples"])
+    decide(blind.directory, codes[:1], "reject", reason="blurred")
+    again = analyse_study(folder / "blind.toml", blind=True)
+    cells = again.table("cells")
+    assert set(cells[cells["rejected"]]["sample"]) == set(codes[:1])
+    assert "condition" not in cells
+    unblind(blind.directory)
+    told = analyse_study(folder / "blind.toml", blind=True)
+    cells = told.table("cells").set_index("code")
+    assert cells["rejected"].to_dict() == {codes[0]: True, codes[1]: False}
+    sides = {"KnockOut0": "TAC", "KnockOut1": "sham"}
+    assert all(sides[row["sample"]] == row["condition"] for _, row in cells.iterrows())
+    left = str(cells.loc[codes[1], "condition"])
+    compared = told.table("comparison_conditions")
+    assert set(compared["condition"]) == {left}
+    page = told.summary.report.read_text(encoding="utf-8")
+    assert f"left out of comparisons: {cells.loc[codes[0], 'sample']}" in page

@@ -99,7 +99,9 @@ def test_nothing_is_done_twice_and_a_rejected_image_is_left_out(folder, result):
     row = without.table("comparison").set_index("column").loc["puncta_n"]
     assert row["n_reference"] == 1
     assert np.isnan(row["p_value"])
-    assert "sham1" in set(without.table("cells")["sample"])
+    for name in ("cells", "samples"):
+        table = without.table(name)
+        assert set(table[table["rejected"]]["sample"]) == {"sham1"}
     common = without.table("common_thresholds").set_index("sample")
     assert common["left_out"].to_dict() == {
         "sham0": "",
@@ -113,6 +115,9 @@ def test_nothing_is_done_twice_and_a_rejected_image_is_left_out(folder, result):
         if run_dir.name != "broken":
             assert before[run_dir.name] == candidates(run_dir)
     page = without.summary.report.read_text(encoding="utf-8")
+    assert "4 images, 1 of them rejected, 1 failed" in page
+    assert "3 (sham 1, TAC 2)" in page  # animals
+    assert "✕ rejected" in page
     assert "is the median of those that 3 images would have alone (left out: 1 rejected)" in page
     decide(result.directory, ["sham1"], "redo", overrides={"nuclei.diameter_um": "3.2"})
     redone = analyse_study(folder / "study.toml")
@@ -159,10 +164,11 @@ def test_a_study_that_makes_no_sense_is_refused(folder, change, message):
         analyse_study(path)
 
 
-def test_unlike_voxels_are_told(folder, tmp_path):
+def test_unlike_voxels_and_warnings_of_images_are_told(folder, tmp_path):
     toml = TOML.replace('out = "results"', f'out = "{tmp_path / "out"}"')
     rows = "file,sample,params.spacing_um\nsham0.ome.tif,a,\nsham1.ome.tif,b,0.3;0.12;0.12\n"
     (folder / "unlike.csv").write_text(rows)
+    toml = toml.replace('cells = "cells"', 'cells = "cells"\nprotein = "cells"')
     (folder / "unlike.toml").write_text(
         toml.replace("samples.csv", "unlike.csv").replace('[compare]\nreference = "sham"\n', "")
     )
@@ -171,3 +177,4 @@ def test_unlike_voxels_are_told(folder, tmp_path):
     page = result.summary.report.read_text(encoding="utf-8")
     assert "Voxel sizes differ along y (0.100 to 0.120 µm)" in page
     assert "Voxel sizes differ along z" not in page
+    assert "a, b: channel &#39;cells&#39; is used as cells and as protein" in page

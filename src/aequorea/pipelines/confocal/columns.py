@@ -154,6 +154,7 @@ LEADING: Mapping[str, Meaning] = _table(
     replicate="replicate of the sample sheet",
     control="kind of control; empty for images that are measured",
     code="code of the image in the blinded study",
+    rejected="whether the image was rejected by hand; its rows enter no comparison",
 ).columns
 
 #: Every table of a stack or of a study, in the order of the workbook.

@@ -21,7 +21,7 @@ from aequorea.pipelines.confocal.preprocessing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -174,6 +174,8 @@ def open_confocal(files: Sequence[Path], parameters: ConfocalParameters) -> Conf
         nominal["z"] /= float(first.metadata.get(CORRECTED, 1.0))
     shape = tuple(first.sizes[axis] for axis in "zyx")
     channels = {role: names[k] for role, k in chosen.items()}
+    for told in _shared(channels):
+        warnings.warn(f"{first.source}: {told}", AequoreaWarning, stacklevel=2)
     registered = None
     if parameters.chromatic is not None:
         registered = registration(
@@ -262,6 +264,14 @@ def _roles(
         else:
             raise ChannelError(f"{where}: no channel {wanted!r} for {role}; it has {told}")
     return chosen
+
+
+def _shared(channels: Mapping[str, str]) -> Iterator[str]:
+    """Channels that play more than one part."""
+    for channel in dict.fromkeys(channels.values()):
+        roles = [role for role, own in channels.items() if own == channel]
+        if len(roles) > 1:
+            yield f"channel {channel!r} is used as {' and as '.join(roles)}"
 
 
 def _told_names(

@@ -135,10 +135,8 @@ def analyse_study(
         threads=threads_of_each(workers, scheduler),
     )
     shared = loaded.shared_parameters(model, flags=flags)
-    common = CommonThresholds(
-        parameters=shared.values,
-        rejected=tuple(n for n, d in decisions.items() if d.verdict == "reject"),
-    )
+    rejected = tuple(n for n, d in decisions.items() if d.verdict == "reject")
+    common = CommonThresholds(parameters=shared.values, rejected=rejected)
     return run_study(
         loaded,
         one,
@@ -161,6 +159,7 @@ def analyse_study(
         workers=workers,
         scheduler=scheduler,
         blind=blind,
+        rejected=rejected,
         progress=progress,
     )
 

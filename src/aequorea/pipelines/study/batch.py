@@ -42,6 +42,7 @@ from aequorea.pipelines.study.blinding import (
 from aequorea.pipelines.study.cluster import each_on_cluster
 from aequorea.pipelines.study.collection import (
     BLIND_LEADING,
+    REJECTED,
     Origin,
     table_names,
     write_collected,
@@ -58,7 +59,7 @@ from aequorea.pipelines.study.state import (
 from aequorea.pipelines.study.workers import Death, each_in_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -166,6 +167,7 @@ def run_study(
     workers: int = 1,
     scheduler: str | None = None,
     blind: bool = False,
+    rejected: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> StudyResult:
     """Run a workflow on every sample of a study, and collect the tables.
@@ -197,6 +199,9 @@ def run_study(
         Name samples by codes and keep what they are out of the directory, until :func:`unblind`.
         The key file, and links to the images under their codes, are in a folder beside it
         (``study-key.aequorea`` of ``study.aequorea``): keep that from whoever must not know.
+    rejected : collection of str, optional
+        Samples, as the study shows them, that somebody rejected; all tables then tell it in a
+        column ``rejected``. Without it nobody judges samples.
     progress : Progress, optional
 
     Returns
@@ -227,6 +232,7 @@ def run_study(
         out=where,
         workflow=name,
         blind=blind,
+        rejected=rejected,
         path_keys=frozenset()
         if shared_parameters is None
         else path_keys(type(shared_parameters.values)),
@@ -305,6 +311,7 @@ class _Batch:
     out: Path
     workflow: str
     blind: bool
+    rejected: Collection[str] | None
     path_keys: frozenset[str]
 
     def run(
@@ -455,6 +462,7 @@ class _Batch:
             state="pending",
             directory=task.out.relative_to(self.out).as_posix(),
             file=None if self.blind else str(task.sample.file),
+            rejected=None if self.rejected is None else task.sample.name in self.rejected,
         )
 
     def _state(self, task: _Task, outcomes: Mapping[str, _Outcome]) -> SampleState:
@@ -649,6 +657,8 @@ def _origins(
         if hidden:
             facts = {c: name if c == "sample" else facts[c] for c in BLIND_LEADING}
             metadata = {}
+        if sample.rejected is not None:
+            facts = {**facts, REJECTED: sample.rejected}
         found.append(
             Origin(
                 facts=facts,

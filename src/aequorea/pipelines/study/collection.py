@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LEADING = ("sample", "animal", "condition", "replicate", "control", "code")
 BLIND_LEADING = ("sample", "control", "code")
+REJECTED = "rejected"
 _RENAMED = "_of_table"
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
@@ -70,10 +71,10 @@ def collected(name: str, origins: Sequence[Origin]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Leading columns sample, animal, condition, replicate, control, code, then the other
-        columns of the sample sheet (numbers where every cell is one and would be written the same
-        again), then those of the table. A column of the table that bears one
-        of these names is called ``<name>_of_table``.
+        Leading columns sample, animal, condition, replicate, control, code, where samples are
+        judged also ``rejected``, then the other columns of the sample sheet (numbers where every
+        cell is one and would be written the same again), then those of the table. A column of the
+        table that bears one of these names is called ``<name>_of_table``.
 
     Raises
     ------
@@ -92,7 +93,11 @@ def collected(name: str, origins: Sequence[Origin]) -> pd.DataFrame:
 def _described(origins: Sequence[Origin]) -> pd.DataFrame:
     """One row per sample."""
     leading = [c for c in LEADING if any(c in o.facts for o in origins)]
-    columns = {c: _texts([o.facts.get(c) for o in origins]) for c in leading}
+    columns: dict[str, pd.Series[Any]] = {
+        c: _texts([o.facts.get(c) for o in origins]) for c in leading
+    }
+    if any(REJECTED in o.facts for o in origins):
+        columns[REJECTED] = pd.Series([bool(o.facts.get(REJECTED)) for o in origins], dtype=bool)
     for column in dict.fromkeys(c for o in origins for c in o.metadata):
         columns[column] = _typed([o.metadata.get(column) for o in origins])
     return pd.DataFrame(columns, index=range(len(origins)))

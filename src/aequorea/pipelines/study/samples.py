@@ -11,6 +11,7 @@ from aequorea.io.tables import write_table
 from aequorea.pipelines.run.provenance import sha256_json
 from aequorea.pipelines.run.steps import Step
 from aequorea.pipelines.study.blinding import coded
+from aequorea.pipelines.study.collection import REJECTED
 from aequorea.pipelines.study.sheet import located
 from aequorea.pipelines.study.state import read_state
 
@@ -70,15 +71,18 @@ def sample_table(behind: Mapping[str, Sample], state: StudyState) -> pd.DataFram
     Returns
     -------
     DataFrame
-        What the sheet says of the sample, ``state``, the ``reason`` why it failed, its
+        What the sheet says of the sample, whether it is ``rejected`` where samples are judged,
+        ``state``, the ``reason`` why it failed, its
         ``warnings``, ``own_parameters`` of the sheet, its ``regions`` and its ``directory``.
     """
     hidden = state.blind and not state.unblinded
     rows = list(_rows(behind, state, hidden=hidden))
     facts = _BLIND_FACTS if hidden else _FACTS
-    table = pd.DataFrame(rows, columns=[*facts, *_COLUMNS])
-    texts = [c for c in table.columns if c != "n_warnings"]
-    return table.astype(dict.fromkeys(texts, pd.StringDtype()) | {"n_warnings": "int64"})
+    judged = any(s.rejected is not None for s in state.samples.values())
+    table = pd.DataFrame(rows, columns=[*facts, *([REJECTED] if judged else []), *_COLUMNS])
+    typed: dict[str, Any] = {"n_warnings": "int64"} | ({REJECTED: "bool"} if judged else {})
+    texts = [c for c in table.columns if c not in typed]
+    return table.astype(dict.fromkeys(texts, pd.StringDtype()) | typed)
 
 
 def _rows(
@@ -97,6 +101,7 @@ def _told(sample: SampleState, *, hidden: bool) -> dict[str, Any]:
     reason = UNTOLD if hidden and sample.message else sample.message
     return {
         "state": sample.state,
+        REJECTED: bool(sample.rejected),
         "reason": reason or None,
         "n_warnings": len(sample.warnings),
         "warnings": None if hidden else BETWEEN.join(sample.warnings) or None,

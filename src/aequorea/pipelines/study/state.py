@@ -39,6 +39,8 @@ class SampleState:
     tables : mapping of str to str
         SHA-256 of its tables by name.
     warnings : tuple of str
+    rejected : bool or None
+        Whether somebody rejected it; None where samples are not judged.
     """
 
     state: Literal["pending", "done", "failed"]
@@ -48,6 +50,7 @@ class SampleState:
     record_sha256: str | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    rejected: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
