@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aequorea.report.checks import percent
 from aequorea.report.confocal_molecules import methods_of_molecules
 from aequorea.report.methods import MethodsText
 from aequorea.report.numbers import number
@@ -29,14 +30,8 @@ def methods_of_confocal(run: RunContents, names: Mapping[str, str]) -> MethodsTe
         text.say("Single voxels brighter than light through a lens can be were replaced")
     for sentence in _light(run, names):
         text.say(sentence)
-    if p("recipe") == "3cams":
-        text.say(
-            "Nuclei and the body of the one cell of the image were found by the 3CaMs recipe in "
-            "the nuclear channel, with its constants in voxels"
-        )
-    else:
-        for sentence in _compartments(run, names):
-            text.say(sentence)
+    for sentence, paper in _compartments(run, names):
+        text.say(sentence, *paper)
     for role in spots:
         text.say(_puncta(run, role, names[role]))
     if spots:
@@ -122,6 +117,7 @@ def _nulls(run: RunContents, n_kinds: int) -> Iterator[tuple[str, tuple[str, ...
     p = run.parameter
     by_depth = p("detection.efficiency") and p("nulls.null_by_depth")
     apart = float(p("nulls.null_hard_core_sd"))
+    spread = float(p("nulls.null_hard_core_spread"))
     yield (
         f"Each cell with at least {p('nulls.least_puncta')} cytosolic puncta was held against "
         f"{p('nulls.n_simulations')} random placements of as many points in its own cytosol"
@@ -131,8 +127,8 @@ def _nulls(run: RunContents, n_kinds: int) -> Iterator[tuple[str, tuple[str, ...
             else ""
         )
         + (
-            f", no two of them within {number(apart)} SD of a spot along each axis, as detection "
-            "takes most pairs that near for one"
+            f", no two of them within {number(apart)} SD of a spot along each axis (SD of that "
+            f"distance {percent(spread)}), as detection takes most pairs that near for one"
             if apart
             else ""
         )
@@ -164,37 +160,82 @@ def _nulls(run: RunContents, n_kinds: int) -> Iterator[tuple[str, tuple[str, ...
         )
 
 
-def _compartments(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
+def _compartments(
+    run: RunContents, names: Mapping[str, str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     p = run.parameter
+    found = [role for role in ("nuclei", "cells") if p(f"{role}.labels") is None]
     for role in ("nuclei", "cells"):
-        if p(f"{role}.labels") is not None:
-            yield f"Labels of {role} were given"
+        if role not in found:
+            yield f"Labels of {role} were given", ()
+    if p("recipe") == "3cams" and found:
+        what = {"nuclei": "Nuclei", "cells": "the body of the one cell of the image"}
+        told = " and ".join(what[role] for role in found)
+        yield (
+            (
+                f"{told[0].upper()}{told[1:]} {'was' if found == ['cells'] else 'were'} found by "
+                "the 3CaMs recipe in the nuclear channel, with its constants in voxels"
+            ),
+            (),
+        )
+    elif found:
+        if "nuclei" in found:
+            yield _nuclei_found(run, names["nuclei"]), ()
+        if "cells" in found:
+            yield _bodies_found(run, names.get("cells", "the image")), ()
+        moved = [role for role in found if p(f"{role}.threshold") is None]
+        if p("cells.outline_reach_um") == 0 and "cells" in moved:
+            moved.remove("cells")
+        if moved:
+            yield (
+                (
+                    f"Outlines of {' and '.join(moved)} were moved back to where they were before "
+                    "blur drew them inwards, the zero of the PLUS operator"
+                ),
+                ("verbeek1994",),
+            )
+    for role in ("nuclei", "cells"):
         if p(f"{role}.edited") is not None:
-            yield f"Labels of {role} were corrected by hand; what was changed is recorded"
-    if p("nuclei.labels") is None:
-        how = p("nuclei.threshold")
-        level = "half of each nucleus' height" if how is None else f"grey level {number(how)}"
-        yield (
-            f"Nuclei were found in {names['nuclei']} by a watershed on blocks of about a sixteenth "
-            f"of their diameter, outlined at {level}"
+            yield f"Labels of {role} were corrected by hand; what was changed is recorded", ()
+
+
+def _nuclei_found(run: RunContents, name: str) -> str:
+    p = run.parameter
+    given = p("nuclei.threshold")
+    level = "half of each nucleus' height" if given is None else f"grey level {number(given)}"
+    least = p("nuclei.min_volume_um3")
+    kept = "" if least is None else f"; those below {number(least)} µm³ were dropped"
+    return (
+        f"Nuclei were found in {name} by a watershed on blocks of about a sixteenth of their "
+        f"diameter, outlined at {level}{kept}"
+    )
+
+
+def _bodies_found(run: RunContents, name: str) -> str:
+    p = run.parameter
+    level, factor = p("cells.threshold"), float(p("cells.threshold_factor"))
+    how = (
+        f"grey level {number(level)}"
+        if level is not None
+        else (
+            f"{str(p('cells.threshold_method')).capitalize()}'s threshold"
+            + ("" if factor == 1 else f" ({number(factor)} times as high above the background)")
+            + f", the outline moved by at most {number(p('cells.outline_reach_um'))} µm to where "
+            "the brightness falls fastest"
         )
-    if p("cells.labels") is None:
-        level = p("cells.threshold")
-        how = (
-            f"{str(p('cells.threshold_method')).capitalize()}'s threshold, the outline moved by at "
-            f"most {number(p('cells.outline_reach_um'))} µm to where the brightness falls fastest"
-            if level is None
-            else f"grey level {number(level)}"
-        )
-        told = (
-            "taken for one cell"
-            if p("cells.one_cell")
-            else "divided between the nuclei by a seeded watershed"
-        )
-        yield (
-            f"Cell bodies are what is bright in {names.get('cells', 'the image')} after a Gaussian "
-            f"of {number(p('cells.smooth_um'))} µm, by {how}, {told}"
-        )
+    )
+    divided = "divided between the nuclei by a seeded watershed"
+    kept = "kept as cells" if p("cells.keep_without_nucleus") else "dropped"
+    told = (
+        "taken for one cell"
+        if p("cells.one_cell")
+        else (f"{divided}; pieces without a nucleus were {kept}")
+    )
+    return (
+        f"Cell bodies are what is bright in {name} after a Gaussian of "
+        f"{number(p('cells.smooth_um'))} µm, by {how}, in pieces of at least "
+        f"{number(p('cells.min_volume_um3'))} µm³, {told}"
+    )
 
 
 def _landmarks(run: RunContents, names: Mapping[str, str]) -> Iterator[str]:
@@ -239,11 +280,19 @@ def _puncta(run: RunContents, role: str, name: str) -> str:
         "this image": "where noise is expected to make "
         f"{number(p(f'{role}.false_per_image'))} false punctum in this image",
     }[str(table.loc[role, "source"])]
+    snr, apart = float(p(f"{role}.min_snr")), float(p(f"{role}.min_distance_um"))
+    inner, outer = (p(f"{role}.background_{side}_sigma") for side in ("inner", "outer"))
+    kept = (
+        f", and at least {number(snr)} SD of the noise above their background ({number(inner)} to "
+        f"{number(outer)} SD of a spot around them)"
+        if snr
+        else ""
+    ) + (f"; of two within {number(apart)} µm the weaker was dropped" if apart else "")
     return (
         f"Puncta of {name} are local maxima of a 3D {filter_name} for spots of SD "
         f"{number(p(f'{role}.spot_sigma_z_um'))} µm along z and "
         f"{number(p(f'{role}.spot_sigma_yx_um'))} µm within planes, at or above "
-        f"{number(table.loc[role, 'threshold'])} SD of the filtered noise ({source}); their "
+        f"{number(table.loc[role, 'threshold'])} SD of the filtered noise ({source}){kept}; their "
         "positions and intensities were fitted by a Gaussian integrated over voxels on a constant "
         "background (maximum likelihood)"
     )

@@ -187,6 +187,11 @@ REFERENCES = {
         "reproducibility and variability in cell biology. J Cell Biol 219:e202001064.",
         "10.1083/jcb.202001064",
     ),
+    "verbeek1994": Reference(
+        "Verbeek PW, van Vliet LJ (1994). On the location error of curved edges in low-pass "
+        "filtered 2-D and 3-D images. IEEE Trans Pattern Anal Mach Intell 16:726–733.",
+        "10.1109/34.297954",
+    ),
     "myllymaki2017": Reference(
         "Myllymäki M, Mrkvička T, Grabarnik P, Seijo H, Hahn U (2017). Global envelope tests for "
         "spatial processes. J R Stat Soc B 79:381–404.",
