@@ -34,16 +34,20 @@ def test_random_points_are_taken_for_random_as_often_as_promised():
         assert stats.binomtest(int((values <= 0.1).sum()), 120, 0.1).pvalue > 0.005
 
 
+def is_usual(number):
+    return number.chance_low <= number.ratio <= number.chance_high
+
+
 def test_points_at_the_nucleus_are_near_it_and_each_other():
     weights = np.exp(-DISTANCE / 0.15)
     points = random_points(60, MASK, SPACING, 1, weights=weights)[0]
     found = csr_test(points, MASK, SPACING, DISTANCE, rng=0, n_simulations=199)
     assert found.p_value == 0.005
     assert found.distance.ratio < 0.8
-    assert found.distance.ratio_high < 1
+    assert found.distance.ratio < found.distance.chance_low < 1
     assert found.distance.p_value == 0.01
     assert found.distance_curve.outside.any()
-    assert found.neighbours.ratio_low > 1
+    assert found.neighbours.ratio > found.neighbours.chance_high > 1
     # Held against the law they follow they are not conspicuous.
     fair = csr_test(points, MASK, SPACING, DISTANCE, rng=0, n_simulations=199, weights=weights)
     assert fair.p_value > 0.05
@@ -54,7 +58,7 @@ def test_points_at_the_nucleus_are_near_it_and_each_other():
 def test_spaced_points_are_far_from_each_other_and_clusters_near():
     spaced = hard_core_points(60, MASK, SPACING, 2, distance_um=0.4)[0]
     found = csr_test(spaced, MASK, SPACING, DISTANCE, rng=0, n_simulations=199)
-    assert found.nearest.ratio_low > 1
+    assert found.nearest.ratio > found.nearest.chance_high > 1
     assert found.neighbours.ratio < 0.9
     assert found.nearest_curve.p_value == 0.005
     rng = np.random.default_rng(3)
@@ -62,8 +66,8 @@ def test_spaced_points_are_far_from_each_other_and_clusters_near():
     tight = np.repeat(middles, 5, axis=0) + rng.normal(0, 0.05, (60, 3))
     found = csr_test(tight, MASK, SPACING, rng=0, n_simulations=199)
     assert found.p_value == 0.005
-    assert found.nearest.ratio_high < 0.7
-    assert found.neighbours.ratio_low > 1.5
+    assert found.nearest.ratio < 0.6 < 0.8 < found.nearest.chance_low
+    assert found.neighbours.ratio > 1.5 * found.neighbours.chance_high
     assert found.pair_curve.outside.any()
     assert found.distance.reason == "no distance map was given"
     assert found.n_points + found.n_outside == 60
@@ -81,8 +85,8 @@ def test_numbers_are_what_they_are_called():
     density = 49 / (MASK.sum() * SPACING.prod())
     assert density * ball == pytest.approx(1, rel=0.3)
     for number in (found.distance, found.nearest, found.neighbours):
-        assert number.ratio_low < number.ratio < number.ratio_high
-        assert (number.ratio_low <= 1 <= number.ratio_high) == (number.p_value > 0.05)
+        assert number.chance_low < 1 < number.chance_high
+        assert is_usual(number) == (number.p_value > 0.05)
     np.testing.assert_allclose(found.distance_curve.central, np.arange(1, 20) / 20, atol=0.04)
     assert found.n_simulations == found.distance_curve.n_simulations == 399
     assert "independently" in found.hypothesis
@@ -92,8 +96,8 @@ def test_the_interval_of_the_ratio_is_the_test_of_the_number():
     values = np.random.default_rng(0).gamma(3, size=40)
     for n in range(40):
         number = held_against_chance(np.roll(values, -n))
-        assert (number.ratio_low <= 1 <= number.ratio_high) == (number.p_value > 0.05)
-        assert number.ratio_low <= number.ratio <= number.ratio_high
+        assert is_usual(number) == (number.p_value > 0.05)
+        assert number.chance_low <= 1 <= number.chance_high
 
 
 def test_points_on_the_voxel_grid_are_held_against_points_on_the_grid():

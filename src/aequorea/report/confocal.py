@@ -325,7 +325,8 @@ def _verdict(run: RunContents, names: Mapping[str, str]) -> str:
         text += f"; {number(total)} puncta of {name} in {'it' if len(cells) == 1 else 'them'}"
         ratio = cells[f"{role}_median_distance_over_chance"].to_numpy(float)
         if np.isfinite(ratio).any():
-            text += f", at {fixed(float(np.nanmean(ratio)), 2)} of the distance chance gives"
+            mean = fixed(float(np.nanmean(ratio)), 2)
+            text += f", at {mean} of the distance an even spread has"
     return text + "."
 
 
@@ -340,11 +341,15 @@ def _measures(run: RunContents, names: Mapping[str, str]) -> Iterator[Measure]:
         lines = [f"mean of cells; {number(float(cells[f'{role}_n_nucleus'].mean()))} in nuclei"]
         yield Measure(f"{name}: puncta per cytosol", number(float(n.mean())), lines)
         if np.isfinite(away).any():
-            chance = float(np.nanmean(cells["median_distance_by_chance_um"].to_numpy(float)))
+            having = np.isfinite(away)
+            even = cells["median_distance_by_chance_um"].to_numpy(float)[having]
             yield Measure(
                 f"{name}: distance to the nucleus",
-                f"{number(float(np.nanmean(away)))} µm",
-                ["median, mean of cells", f"chance: {number(chance)} µm"],
+                f"{number(float(away[having].mean()))} µm",
+                [
+                    f"median, mean of {counted(int(having.sum()), 'cell')} with puncta",
+                    f"an even spread in them: {number(float(np.nanmean(even)))} µm",
+                ],
             )
     yield from measures_of_molecules(run, names)
 
@@ -365,7 +370,7 @@ def _per_cell(run: RunContents, names: Mapping[str, str]) -> DataTable | None:
                 f"{role}_n_cytosol": f"{name}: puncta in cytosol",
                 f"{role}_n_nucleus": f"{name}: in nucleus",
                 f"{role}_median_distance_um": f"{name}: median distance (µm)",
-                f"{role}_median_distance_over_chance": f"{name}: distance over chance",
+                f"{role}_median_distance_over_chance": f"{name}: distance over an even spread",
             }
         elif role.startswith("protein"):
             columns |= {
@@ -384,7 +389,7 @@ def _per_cell(run: RunContents, names: Mapping[str, str]) -> DataTable | None:
                 columns |= {
                     f"{role}_median_{landmark}_distance_um": f"{name} to {target} (µm)",
                     f"{role}_median_{landmark}_distance_over_chance": f"{name} to {target}: "
-                    "over chance",
+                    "over an even spread",
                 }
     columns["touches_side"] = "cut"
     return named(cells, columns, file="tables/cells.csv", most=_MOST_CELLS)
@@ -467,18 +472,18 @@ def _distances(run: RunContents, names: Mapping[str, str], plates: Plates) -> It
             dpi=DPI,
             most=_GRAPH_BYTES,
         )
-    confidence = percent(float(run.parameter("nulls.null_confidence")))
     chance = run.table("chance")
     chance = chance[
         (chance["measure"] == _DISTANCE) & (chance["null"] == _RANDOM) & chance["ratio"].notna()
     ]
     if len(chance):
         yield plates.draw(
-            chance_figure(chance, names, "median distance over chance"),
+            chance_figure(chance, names, "median distance over that of random puncta"),
             "Each cell against chance.",
             "Median distance to the nucleus over that of as many random points in the same "
-            f"cytosol; the line is how far chance alone spreads the ratio ({confidence}).",
-            "Median distance over chance, cell by cell",
+            "cytosol; the bar is what chance alone gives in that cell (the middle 95 % of the "
+            "placements).",
+            "Median distance over that of random puncta, cell by cell",
             dpi=DPI,
             most=_GRAPH_BYTES,
         )
@@ -680,8 +685,8 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "expected": "expected by chance",
             "ratio": "ratio",
             "p_value": "p",
-            "ratio_low": "chance from",
-            "ratio_high": "to",
+            "chance_low": "chance from",
+            "chance_high": "to",
             "percent_of_each": "% of each",
         }
         told = [f"Null: {h}" for h in together["hypothesis"].dropna().unique()]
@@ -707,8 +712,8 @@ def _tables(run: RunContents, names: Mapping[str, str]) -> Iterator[tuple[str, D
             "expected": "expected by chance",
             "ratio": "ratio",
             "p_value": "p",
-            "ratio_low": "chance from",
-            "ratio_high": "to",
+            "chance_low": "chance from",
+            "chance_high": "to",
             "reason": "note",
         }
         units = ["Observed and expected: distances in µm, others numbers; ratios have no unit"]

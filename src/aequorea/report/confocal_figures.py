@@ -212,8 +212,8 @@ def chance_figure(table: pd.DataFrame, names: Mapping[str, str], what: str) -> F
         plain_axes(axes, xlabel=what, ylabel="cell", title=names[role])
         place = np.arange(len(own))
         ratio = own["ratio"].to_numpy(float)
-        low, high = own["ratio_low"].to_numpy(float), own["ratio_high"].to_numpy(float)
-        axes.hlines(place, low, high, color=SOFT, lw=1.4)
+        low, high = own["chance_low"].to_numpy(float), own["chance_high"].to_numpy(float)
+        axes.hlines(place, low, high, color=SOFT, lw=4, alpha=0.5)
         axes.plot(ratio, place, "o", color=ACCENT, ms=4.5)
         axes.axvline(1, color=INK, lw=1.0, dashes=(4, 3))
         labels = own["cell"].astype(str) if len(own) <= 25 else []

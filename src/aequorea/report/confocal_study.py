@@ -63,7 +63,11 @@ _TABLES = (
 _BEGIN = ("comparison", "distribution_")
 _WORKBOOK = "results/confocal.xlsx"
 _MOST_PANELS = 12
-_FOREMOST = ("share of the cytosol nearer to the nucleus", "over an even spread", "puncta per cell")
+_FOREMOST = (
+    "share of the cytosol nearer to the nucleus",
+    "mean distance to the nucleus over an even spread",
+    "puncta per cell",
+)
 _MOST_SHEETS = 24
 _UNLIKE = 0.05
 _SAME_VOXEL = 0.01

@@ -57,10 +57,12 @@ class Chance:
     ----------
     observed, expected : float
         Of the data; mean over simulations.
-    ratio, ratio_low, ratio_high : float
-        ``observed / expected``, and over the 97.5 % and the 2.5 % quantile of the simulations:
-        how far the ratio is blurred by what chance does under the null. Holds 1 exactly where
-        the p-value is above 0.05 (from 39 simulations on).
+    ratio : float
+        ``observed / expected``.
+    chance_low, chance_high : float
+        The 2.5 % and the 97.5 % quantile of the simulations over ``expected``: ratios between them
+        are what chance gives. The ratio lies between them exactly where the p-value is above 0.05
+        (from 39 simulations on).
     p_value : float
         Two-sided.
     reason : str
@@ -70,8 +72,8 @@ class Chance:
     observed: float = float("nan")
     expected: float = float("nan")
     ratio: float = float("nan")
-    ratio_low: float = float("nan")
-    ratio_high: float = float("nan")
+    chance_low: float = float("nan")
+    chance_high: float = float("nan")
     p_value: float = float("nan")
     reason: str = ""
 
@@ -442,8 +444,8 @@ def held_against_chance(values: npt.ArrayLike) -> Chance:
         observed=observed,
         expected=expected,
         ratio=_over(observed, expected),
-        ratio_low=_over(observed, high),
-        ratio_high=_over(observed, low),
+        chance_low=_over(float(low), expected),
+        chance_high=_over(float(high), expected),
         p_value=min(1.0, 2 * (int(min(n_low, n_high)) + 1) / len(found)),
     )
 

@@ -58,8 +58,8 @@ CHANCE_COLUMNS = (
     "observed",
     "expected",
     "ratio",
-    "ratio_low",
-    "ratio_high",
+    "chance_low",
+    "chance_high",
     "p_value",
     "n_simulations",
     "hypothesis",
@@ -557,7 +557,7 @@ def _voxels(points: FloatArray, cell: _Cell) -> NDArray[np.int64]:
 
 
 def _numbers(chance: Chance) -> dict[str, Any]:
-    names = ("observed", "expected", "ratio", "ratio_low", "ratio_high", "p_value", "reason")
+    names = ("observed", "expected", "ratio", "chance_low", "chance_high", "p_value", "reason")
     return {name: getattr(chance, name) for name in names}
 
 

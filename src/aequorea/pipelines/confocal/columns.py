@@ -51,8 +51,8 @@ _RANDOM = {
     "observed": "what was found",
     "expected": "mean of the simulations of the null",
     "ratio": "observed over expected",
-    "ratio_low": "ratio that chance alone exceeds with the confidence of the nulls: lower end",
-    "ratio_high": "upper end of what chance alone gives",
+    "chance_low": "lower end of the ratios that chance alone gives (middle 95 %)",
+    "chance_high": "upper end of the ratios that chance alone gives",
     "n_simulations": "simulations of the null",
     **_TESTED,
 }

@@ -234,7 +234,7 @@ class NullParameters(Parameters):
     """Random placements of each cell's puncta in its own cytosol."""
 
     null_confidence: float = option(0.95, gt=0, lt=1)
-    """Of the interval of what chance gives."""
+    """Of the envelopes of what chance gives as curves."""
 
     least_puncta: int = option(5, ge=2)
     """Cells with fewer cytosolic puncta are not held against chance."""

@@ -51,7 +51,7 @@ _OF_PUNCTA = {
     "per_um3_cytosol": "puncta per µm³ of cytosol",
     "nuclear_fraction": "fraction of puncta in the nucleus",
     "median_distance_um": "median distance to the nucleus (µm)",
-    "median_distance_over_chance": "median distance to the nucleus over chance",
+    "median_distance_over_chance": "median distance to the nucleus over an even spread",
     "mean_volume_rank": "mean share of the cytosol nearer to the nucleus (chance: 0.5)",
     "dispersion": "dispersion (chance: 1)",
     "fraction_in_foci": "fraction of puncta in foci",
