@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from aequorea.io.movies.video_writer import write_video
     from aequorea.io.ome_tiff import write_ome_tiff
     from aequorea.io.ome_zarr_writer import write_ome_zarr
+    from aequorea.io.photon_store import (
+        PhotonStatistics,
+        photon_statistics,
+        write_photon_store,
+    )
     from aequorea.io.regions import read_regions
     from aequorea.io.registry import Reader, find_reader, readers
     from aequorea.io.registry import open_image as open  # noqa: A004
@@ -36,6 +41,9 @@ _HOME = {
     "write_table": ("aequorea.io.tables", "write_table"),
     "read_labels": ("aequorea.io.labels", "read_labels"),
     "read_regions": ("aequorea.io.regions", "read_regions"),
+    "PhotonStatistics": ("aequorea.io.photon_store", "PhotonStatistics"),
+    "photon_statistics": ("aequorea.io.photon_store", "photon_statistics"),
+    "write_photon_store": ("aequorea.io.photon_store", "write_photon_store"),
     "save": ("aequorea.io.saving", "save"),
     "write_ome_tiff": ("aequorea.io.ome_tiff", "write_ome_tiff"),
     "write_ome_zarr": ("aequorea.io.ome_zarr_writer", "write_ome_zarr"),
@@ -43,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "FileInfo",
+    "PhotonStatistics",
     "Reader",
     "TimeCheck",
     "cached_download",
@@ -51,6 +60,7 @@ __all__ = [
     "find_reader",
     "open",
     "open_movie",
+    "photon_statistics",
     "read_labels",
     "read_regions",
     "read_table",
@@ -58,6 +68,7 @@ __all__ = [
     "save",
     "write_ome_tiff",
     "write_ome_zarr",
+    "write_photon_store",
     "write_table",
     "write_video",
 ]

@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _take_place(temporary, target)
+        take_place(temporary, target)
     except OutputError:
         raise
     except OSError as error:
@@ -74,7 +74,8 @@ def refuse_existing(path: Path) -> None:
         )
 
 
-def _take_place(temporary: Path, target: Path) -> None:
+def take_place(temporary: Path, target: Path) -> None:
+    """Give what is finished its name; what bore it before goes."""
     if not target.is_dir() or target.is_symlink():
         temporary.replace(target)
         return

@@ -91,10 +91,10 @@ def write_ome_zarr(
             {
                 "ome": {
                     "version": VERSION,
-                    "multiscales": [_multiscale(image, levels, "mean")],
-                    "omero": _omero(image, windows),
+                    "multiscales": [multiscale(image, levels, "mean")],
+                    "omero": omero(image, windows),
                 },
-                OURS: _kept_exactly(image),
+                OURS: kept_exactly(image),
             }
         )
         if masks:
@@ -111,10 +111,10 @@ def _write_labels(group: Any, mask: Image) -> None:
         {
             "ome": {
                 "version": VERSION,
-                "multiscales": [_multiscale(mask, levels, "nearest")],
+                "multiscales": [multiscale(mask, levels, "nearest")],
                 "image-label": {"source": {"image": "../../"}},
             },
-            OURS: _kept_exactly(mask),
+            OURS: kept_exactly(mask),
         }
     )
 
@@ -237,7 +237,8 @@ def _halved(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*lead, (y + 1) // 2, (x + 1) // 2)
 
 
-def _multiscale(image: Image, levels: int, method: str) -> dict[str, Any]:
+def multiscale(image: Image, levels: int, method: str) -> dict[str, Any]:
+    """The entry ``multiscales`` of an image: its axes, levels and calibration."""
     step, start = _time_step(image)
     axes: list[dict[str, str]] = []
     for axis in image.axes:
@@ -281,7 +282,8 @@ def _time_step(image: Image) -> tuple[float | None, float]:
     return (step, float(times[0])) if regular else (None, 0.0)
 
 
-def _omero(image: Image, windows: list[tuple[float, float]]) -> dict[str, Any]:
+def omero(image: Image, windows: list[tuple[float, float]]) -> dict[str, Any]:
+    """How to show its channels: names, colours, ranges."""
     kind = image.dtype.kind
     channels = []
     for k, (name, (low, high)) in enumerate(zip(image.channels, windows, strict=True)):
@@ -297,7 +299,8 @@ def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     return float(limits.min), float(limits.max)
 
 
-def _kept_exactly(image: Image) -> dict[str, Any]:
+def kept_exactly(image: Image) -> dict[str, Any]:
+    """What the standard has no place for."""
     return {
         "encoding": OUR_ENCODING,
         "times_s": None if image.times_s is None else [float(t) for t in image.times_s],

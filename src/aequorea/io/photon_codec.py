@@ -137,6 +137,14 @@ class PhotonCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     async def _decode_partial_single(
         self, byte_getter: ByteGetter, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
+        try:
+            return await self._part_of(byte_getter, selection, chunk_spec)
+        except FileFormatError as error:
+            raise FileFormatError(f"{byte_getter}: {error}") from None
+
+    async def _part_of(
+        self, byte_getter: ByteGetter, selection: Any, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
         dtype = chunk_spec.dtype.to_native_dtype()
         prototype = chunk_spec.prototype
 
