@@ -54,12 +54,12 @@ def ours(folder: Path) -> tuple[np.ndarray, int]:
         read_heights,
         write_candidates,
     )
+    from aequorea.pipelines.confocal.parameters import PunctaChannelParameters
     from aequorea.pipelines.kept_pixels import smallest_unsigned
-    from aequorea.puncta.parameters import PunctaParameters
     from aequorea.segmentation.compartments import segment_bodies, segment_nuclei
 
     image = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("nuclei", "cells", "mRNA")}
-    options = PunctaParameters(spot_sigma_z_um=PSF_UM[0], spot_sigma_yx_um=PSF_UM[1])
+    options = PunctaChannelParameters(spot_sigma_z_um=PSF_UM[0], spot_sigma_yx_um=PSF_UM[1])
     nuclei = smallest_unsigned(
         segment_nuclei(repair_hot_pixels(np.asarray(image["nuclei"]))[0], spacing_um=SPACING).labels
     )
@@ -76,7 +76,7 @@ def ours(folder: Path) -> tuple[np.ndarray, int]:
         facts = read_facts(Path(kept), "puncta")
         threshold = chosen_threshold([read_heights(Path(kept), "puncta")], facts, options).value
         candidates = read_candidates(Path(kept), "puncta")
-    puncta = found_puncta(pixels, candidates, facts, threshold, options, anatomy)
+    puncta, _ = found_puncta(pixels, candidates, facts, threshold, options, anatomy)
     return puncta[["z_um", "y_um", "x_um"]].to_numpy(float), int(nuclei.max())
 
 
@@ -175,7 +175,7 @@ def main() -> None:
         work = {"ours": ours, "recipe": recipe}[options.way]
         if options.way == "ours":  # compile before the clock starts, on a small scene
             with tempfile.TemporaryDirectory() as small:
-                scene((16, 128, 128), 0, 0, Path(small))
+                scene((24, 224, 224), 1, 5, Path(small))
                 work(Path(small))
         start, processor = time.monotonic(), time.process_time()
         found, n_nuclei = work(options.folder)

@@ -76,7 +76,7 @@ def test_hot_pixels_outshine_everything():
     [
         ({"shape": (4, 5)}, "shape"),
         ({"spacing_um": (0.3, 0, 0.1)}, "spacing_um"),
-        ({"n_cells": 30}, "no room"),
+        ({"cell_diameter_um": 60.0, "nucleus_diameter_um": 8.0}, "no room"),
         ({"nucleus_diameter_um": 9.0}, "nucleus_diameter_um"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from aequorea.segmentation.watershed import watershed_segmentation
 from aequorea.spatial.distances import boxes_of, distance_map
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from aequorea.segmentation.result import Fact
 
@@ -45,6 +46,7 @@ _FINEST_GUESS_UM = 0.25
 # Share of the brightest voxels that a threshold does not see: specks, dead cells, hot pixels.
 _BRIGHTEST = 99.9
 _SAMPLED = 2_000_000
+_TRUNCATE_SD = 4.0  # where ndimage cuts a Gaussian off
 
 
 @dataclass(frozen=True)
@@ -458,9 +460,14 @@ def _outlined(
 ) -> Labels:
     """Labels whose outlines lie where those of the objects were before blur and noise."""
     blur_um = spacing[-1] * 2 if diameter_um is None else max(diameter_um / 8, spacing[-1])
-    outline = _unbent(labels > 0, _blurred(image, blur_um, spacing), blur_um, spacing)
-    grown = expand_labels(labels, distance=blur_um, spacing=spacing)
-    return np.where(outline, grown, 0)
+    outlined = labels.copy()
+    for box, own, bright in _unbent_pieces(labels > 0, image, blur_um, spacing, sd_um=blur_um):
+        part = outlined[box]
+        grown = expand_labels(np.where(own, labels[box], 0), distance=2 * blur_um, spacing=spacing)
+        part[own & ~bright] = 0
+        gained = bright & (part == 0)
+        part[gained] = grown[gained]
+    return outlined
 
 
 def _unbent(
@@ -469,20 +476,46 @@ def _unbent(
     blur_um: float,
     spacing: tuple[float, ...],
 ) -> BoolArray:
-    """Move outlines, no farther than the blur, back to where they were before it bent them in.
+    """Move outlines, no farther than the blur, back to where they were before it bent them in."""
+    outline = found.copy()
+    for box, own, bright in _unbent_pieces(found, smooth, blur_um, spacing):
+        outline[box] = outline[box] & ~own | bright
+    return outline
 
-    What is thinner than that stays as it is.
+
+def _unbent_pieces(
+    found: BoolArray,
+    image: npt.NDArray[np.float32],
+    blur_um: float,
+    spacing: tuple[float, ...],
+    *,
+    sd_um: float = 0.0,
+) -> Iterator[tuple[tuple[slice, ...], BoolArray, BoolArray]]:
+    """The box of each piece, the piece in it, and the piece with its outline moved.
+
+    The image is blurred by ``sd_um`` first, if it is not yet. What is thinner than the blur stays
+    as it is.
     """
-    if not found.any() or found.all():
-        return found
-    depth = distance_map(found, spacing, signed=True)
-    near = np.abs(depth) <= blur_um
-    inner = _with_a_core(found, found & ~near)
-    near &= ~inner
-    bright = inner.copy()
-    bright[near] = plus_operator(smooth, near, spacing_um=spacing) < 0
-    filled = _reached_from(inner, bright)
-    return ~_reached_from(~(inner | near), ~filled)
+    pieces, _ = ndimage.label(found, np.ones((3, 3, 3)))
+    margin = [math.ceil((blur_um + _TRUNCATE_SD * sd_um) / s) + 1 for s in spacing]
+    for number, tight in boxes_of(pieces).items():
+        box = tuple(
+            slice(max(b.start - m, 0), min(b.stop + m, n))
+            for b, m, n in zip(tight, margin, found.shape, strict=True)
+        )
+        own, taken = pieces[box] == number, pieces[box] != 0
+        if own.all():
+            continue
+        depth = distance_map(own, spacing, signed=True)
+        inner = own & (depth < -blur_um)
+        if not inner.any():
+            continue
+        near = (np.abs(depth) <= blur_um) & (own | ~taken)
+        smooth = _blurred(image[box], sd_um, spacing) if sd_um else image[box]
+        bright = inner.copy()
+        bright[near] = plus_operator(smooth, near, spacing_um=spacing) < 0
+        filled = _reached_from(inner, bright)
+        yield box, own, ~_reached_from(~(inner | near), ~filled) & (own | ~taken)
 
 
 def _with_a_core(found: BoolArray, core: BoolArray) -> BoolArray:

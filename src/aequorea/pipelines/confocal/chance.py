@@ -91,7 +91,9 @@ _UNIT = "punctum within this cell (not the cell or the animal)"
 #: What the mean of a skewed quantity is of its 10th, 50th and 90th percentile (Swanson's rule).
 _MEAN_OF = {"dim": 0.3, "typical": 0.4, "bright": 0.3}
 _FULLEST = 0.3  # of the cytosol that puncta as near as can be told apart fill; jams at 0.38
-_DENSEST = 0.12  # beyond, those taken for one shape the pattern
+# Up to here random puncta, once detected, are called random as often as they should be
+# (benchmarks/results/calibration_detected.csv); beyond, those taken for one shape the pattern.
+_DENSEST = 0.08
 _TOO_FULL = (
     "puncta as near as can be told apart would fill {:.0f} % of the cytosol, more than can be "
     "placed at random: most of such a crowd is not seen one by one"
