@@ -76,11 +76,12 @@ def test_volumes_are_true_whatever_the_size_and_brightness(diameter_um, photons)
 
 def test_outlines_are_whole():
     stack = simulated_confocal(
-        (20, 160, 160), n_cells=1, body_photons=3.0, nuclear_photons=4.0, rng=3
+        (20, 160, 160), n_cells=1, body_photons=3.0, nuclear_photons=8.0, rng=3
     )
     nuclei = segment_nuclei(stack.images["nuclei"], spacing_um=SPACING).labels
     cells = segment_bodies(stack.images["cells"], stack.nuclei, spacing_um=SPACING).labels
-    for found in (nuclei > 0, cells > 0):
+    for found, true in ((nuclei > 0, stack.nuclei > 0), (cells > 0, stack.cells > 0)):
+        assert found.sum() == pytest.approx(true.sum(), rel=0.08)
         assert ndimage.label(found)[1] == 1
         assert ndimage.label(~found)[1] == 1
 

@@ -16,6 +16,11 @@ from aequorea.pipelines.run.verification import verify
 QUICK = {"min_cell_px": 20, "cell": {"method": "otsu"}, "marker": {"method": "otsu"}}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _pages_without_figures(undrawn):
+    """They are drawn in the tests of reports."""
+
+
 def disc(image, y, x, radius, value):
     yy, xx = np.ogrid[: image.shape[-2], : image.shape[-1]]
     image[..., (yy - y) ** 2 + (xx - x) ** 2 <= radius**2] = value

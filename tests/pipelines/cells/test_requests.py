@@ -18,6 +18,11 @@ from aequorea.simulate.nuclei import simulated_markers, simulated_nuclei
 OTSU = {"cell": {"method": "otsu"}, "marker": {"method": "otsu"}}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _pages_without_figures(undrawn):
+    """They are drawn in the tests of reports."""
+
+
 def saved(path, data, axes, channels, **spacing):
     aequorea.save(Image(data=data, axes=axes, channels=channels, spacing_um=spacing), path)
     return path

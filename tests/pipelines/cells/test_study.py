@@ -12,6 +12,11 @@ from aequorea.pipelines.cells.study import count_study, rebuild_report
 from aequorea.pipelines.run.verification import verify
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _pages_without_figures(undrawn):
+    """They are drawn in the tests of reports."""
+
+
 @pytest.fixture
 def study(image_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # results go to the working directory, each test has its own

@@ -20,6 +20,11 @@ from aequorea.spatial.distances import boxes_of
 LARGE = 3_000_000
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _pages_without_figures(undrawn):
+    """They are drawn in the tests of reports."""
+
+
 @pytest.fixture(scope="module")
 def quick(channels):
     """No simulations, no injected spots."""

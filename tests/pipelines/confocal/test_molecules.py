@@ -14,6 +14,11 @@ SMALL = {"cell_diameter_um": 6.0, "nucleus_diameter_um": 3.0}
 SITE_MOLECULES = 10.0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _pages_without_figures(undrawn):
+    """They are drawn in the tests of reports."""
+
+
 @pytest.fixture(scope="module")
 def stack():
     law = PunctaLaw(per_cell=120, nuclear=0.0, brightness_cv=0.3)

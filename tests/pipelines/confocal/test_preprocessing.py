@@ -25,6 +25,11 @@ SIGMA_UM = np.array([0.35, 0.12, 0.12])
 SHIFT_UM = np.array([0.3, -0.2, 0.13])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _pages_without_figures(undrawn):
+    """They are drawn in the tests of reports."""
+
+
 def write(path, images, spacing=SPACING):
     image = Image(
         data=np.stack(list(images.values())),

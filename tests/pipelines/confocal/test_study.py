@@ -19,9 +19,17 @@ cells = "cells"
 puncta = "Ryr2"
 [params.nulls]
 n_simulations = 19
+point_curves = false
+[params.detection]
+efficiency = false
 [compare]
 reference = "sham"
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pages_without_figures(undrawn):
+    """They are drawn in the tests of reports."""
 
 
 @pytest.fixture(scope="module")
