@@ -383,3 +383,20 @@ def test_what_does_not_fit_is_refused():
         cell_distances(mask.astype(int), np.ones((2, 2), int), SPACING)
     with pytest.raises(InputError, match="outer"):
         membrane_mask(mask, "middle")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+@pytest.mark.parametrize("shape", [(1, 1), (13, 17), (5, 9, 11)])
+def test_boxes_are_those_of_scipy(shape, dtype):
+    rng = np.random.default_rng(3)
+    for share in (0.02, 0.3, 1.0):
+        labels = rng.integers(1, 9, shape).astype(dtype) * (rng.uniform(size=shape) < share)
+        expected = {
+            k: box for k, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None
+        }
+        assert boxes_of(labels) == expected
+        assert boxes_of(labels[..., ::-1]) == {
+            k: box
+            for k, box in enumerate(ndimage.find_objects(labels[..., ::-1]), start=1)
+            if box is not None
+        }

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import njit, prange
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -41,6 +41,7 @@ Membrane = Literal["outer", "inner"]
 _NO_CELL = "in no cell"
 _NO_LANDMARK = "its cell has no landmark"
 _LEAF = 64  # points per leaf of the tree: 0.7 s for 100,000 points, where the usual 16 take 1.0 s
+_MOST_BOUNDS = 4_000_000  # planes times labels: 64 MB of bounds
 _BLOCK = 8  # columns side by side: one line of the processor's cache
 
 
@@ -705,6 +706,13 @@ def voxels_of(
 def boxes_of(labels: npt.NDArray[np.integer[Any]]) -> dict[int, Box]:
     """Box around each object, by label."""
     largest = int(labels.max(initial=0))
+    if labels.ndim in (2, 3) and len(labels) * largest < _MOST_BOUNDS and labels.size:
+        solid = np.ascontiguousarray(labels if labels.ndim == 3 else labels[None])
+        bounds = _bounds_by_plane(solid, largest)
+        return {
+            int(k) + 1: _box_of(bounds[:, k])[3 - labels.ndim :]
+            for k in np.flatnonzero((bounds[..., 1] > 0).any(axis=0))
+        }
     if largest < 1 << 16:
         found = ndimage.find_objects(labels)
         return {k: box for k, box in enumerate(found, start=1) if box is not None}
@@ -717,6 +725,39 @@ def boxes_of(labels: npt.NDArray[np.integer[Any]]) -> dict[int, Box]:
     index = np.repeat(runs, np.diff(starts, append=flat.size)).reshape(labels.shape)
     found = ndimage.find_objects(index)
     return {int(k): box for k, box in zip(present[first:], found, strict=True) if box is not None}
+
+
+def _box_of(bounds: npt.NDArray[np.int32]) -> Box:
+    planes = np.flatnonzero(bounds[:, 1] > 0)
+    there = bounds[planes]
+    return (
+        slice(int(planes[0]), int(planes[-1]) + 1),
+        slice(int(there[:, 0].min()), int(there[:, 1].max())),
+        slice(int(there[:, 2].min()), int(there[:, 3].max())),
+    )
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _bounds_by_plane(labels: npt.NDArray[np.integer[Any]], largest: int) -> npt.NDArray[np.int32]:
+    """Of each label in each plane: first row, row after the last, the same of columns."""
+    depth, height, width = labels.shape
+    bounds = np.zeros((depth, largest, 4), np.int32)
+    for z in prange(depth):
+        for y in range(height):
+            before = 0
+            for x in range(width):
+                label = labels[z, y, x]
+                if label > 0:
+                    own = bounds[z, label - 1]
+                    if own[1] == 0:
+                        own[0], own[2] = y, x
+                    own[1] = y + 1
+                    if label != before and x < own[2]:
+                        own[2] = x
+                    if x >= own[3]:
+                        own[3] = x + 1
+                before = label
+    return bounds
 
 
 def union_box(a: Box, b: Box) -> Box:
