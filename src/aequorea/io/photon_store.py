@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -207,7 +208,7 @@ def _write(
     chunks = tuple(n if a == "t" else movie.sizes[a] if a in "yx" else 1 for a in movie.axes)
     array = _array(folder, movie, chunks, settings)
     window = _encode(movie, array, folder / "0" / "c", workers=workers, told=told)
-    whole = zarr.create_group(str(folder), zarr_format=3, overwrite=False)
+    whole = zarr.open_group(str(folder), mode="a", zarr_format=3)
     whole.attrs.update(
         {
             "ome": {
@@ -228,10 +229,20 @@ def _frames_per_chunk(movie: Image) -> int:
 
 
 def _fingerprint(movie: Image) -> dict[str, Any]:
-    """What tells one movie from another without reading it."""
+    """What tells one movie from another without reading all of it."""
+    n = movie.sizes["t"]
+    t = movie.axes.index("t")
+    some = [
+        np.ascontiguousarray(movie.data[tuple(slice(k, k + 1) if a == t else slice(None)
+                                              for a in range(len(movie.shape)))])
+        for k in sorted({0, n // 2, n - 1})
+    ]  # fmt: skip
     facts: dict[str, Any] = {
-        "source": movie.source, "shape": list(movie.shape), "dtype": movie.dtype.name,
-    }  # fmt: skip
+        "source": movie.source,
+        "shape": list(movie.shape),
+        "dtype": movie.dtype.name,
+        "frames_sha256": [hashlib.sha256(frame.tobytes()).hexdigest() for frame in some],
+    }
     where = None if movie.source is None else Path(movie.source)
     if where is not None and where.exists():
         files = sorted(p for p in where.rglob("*") if p.is_file()) if where.is_dir() else [where]
