@@ -9,8 +9,8 @@ from scipy import ndimage, stats
 from scipy.spatial.distance import cdist
 
 from aequorea.errors import AxisMismatchError, CalibrationError, InputError
+from aequorea.spatial.boxes import boxes_of
 from aequorea.spatial.distances import (
-    boxes_of,
     cell_distances,
     distance_map,
     distance_map_by_label,

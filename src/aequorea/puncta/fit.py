@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
@@ -34,7 +36,7 @@ _REASONS = {
 _MAX_ITERATIONS = 60
 _MAX_JOINT = 8
 _TAIL_SD = 3.0
-_BATCH_VOXELS = 4_000_000
+_BATCH_VOXELS = 250_000
 # Models below this share of the brightest voxel do not make its weight any larger.
 _FLOOR_PHOTONS, _FLOOR_SHARE = 0.01, 0.02
 
@@ -356,10 +358,9 @@ class Scene:
         step = max(1, _BATCH_VOXELS // size)
         own = np.full((n, 4), np.nan)
         together = np.full((joint.pairs, 4), np.nan)
-        parts: list[tuple[Any, ...]] = []
         reach = 1.0 + 1.5 * self.sigma
-        for first in range(0, n, step):
-            batch = slice(first, min(first + step, n))
+
+        def fit_batch(batch: slice) -> tuple[Any, ...]:
             origin = (middle[batch] - self.half).astype(float)
             values = self.windows(middle[batch])
             starts, local = _local(joint, spots, origin, batch)
@@ -390,7 +391,11 @@ class Scene:
             fitted[:, 1:] += np.repeat(origin, np.diff(starts), axis=0)
             together[joint.starts[batch.start] : joint.starts[batch.stop]] = fitted
             own[batch] = fitted[starts[:-1]]
-            parts.append(tuple(rest))
+            return tuple(rest)
+
+        batches = [slice(first, min(first + step, n)) for first in range(0, n, step)]
+        with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+            parts = list(pool.map(fit_batch, batches))
         if not parts:
             empty = np.zeros(0)
             return WindowFits(

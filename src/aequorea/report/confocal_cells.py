@@ -10,7 +10,7 @@ import numpy as np
 from aequorea.report.canvas import new_figure
 from aequorea.report.confocal_figures import CELL, PUNCTA
 from aequorea.report.pictures import CONTRAST_PERCENT, outlines, paint, scale_bar
-from aequorea.spatial.distances import boxes_of as boxes_in
+from aequorea.spatial.boxes import boxes_of as boxes_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,8 @@ from aequorea.filters.edges import plus_operator
 from aequorea.segmentation.result import Segmentation
 from aequorea.segmentation.scale import estimate_diameter_px
 from aequorea.segmentation.watershed import watershed_segmentation
-from aequorea.spatial.distances import boxes_of, distance_map
+from aequorea.spatial.boxes import boxes_of
+from aequorea.spatial.distances import distance_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

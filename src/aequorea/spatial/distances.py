@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, get_args
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from aequorea.errors import AxisMismatchError, CalibrationError, InputError
+from aequorea.spatial.boxes import Box, box_around, boxes_of, grown_box, union_box
+from aequorea.spatial.edt import distances_from
 
 __all__ = [
     "CellDistances",
@@ -34,15 +38,12 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, ...]
 Spacing = Mapping[str, float | None] | Sequence[float]
 Membrane = Literal["outer", "inner"]
 
 _NO_CELL = "in no cell"
 _NO_LANDMARK = "its cell has no landmark"
 _LEAF = 64  # points per leaf of the tree: 0.7 s for 100,000 points, where the usual 16 take 1.0 s
-_MOST_BOUNDS = 4_000_000  # planes times labels: 64 MB of bounds
-_BLOCK = 8  # columns side by side: one line of the processor's cache
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -164,7 +165,7 @@ def distance_map(
     landmark = mask_of(mask)
     spacing = spacing_of(spacing_um, landmark.ndim)
     if within is None:
-        return _distances(landmark, spacing, signed=signed)
+        return distances_from(landmark, spacing, signed=signed)
     wanted = mask_of(within, "within")
     if wanted.shape != landmark.shape:
         raise AxisMismatchError(
@@ -174,7 +175,7 @@ def distance_map(
     if wanted.any():
         box = _sufficient_box(landmark, wanted, spacing, signed=signed)
         inside = wanted[box]
-        distance[box][inside] = _distances(landmark[box], spacing, signed=signed)[inside]
+        distance[box][inside] = distances_from(landmark[box], spacing, signed=signed)[inside]
     return distance
 
 
@@ -216,7 +217,7 @@ def distance_map_by_label(
         if label in nuclei:
             both = union_box(box, nuclei[label])
             inside = cell[both] == label
-            found = _distances(landmark[both] == label, spacing, signed=False)
+            found = distances_from(landmark[both] == label, spacing, signed=False)
             distance[both][inside] = found[inside]
     return distance
 
@@ -313,7 +314,7 @@ def nearest_landmark(
     for label, members in _groups(cell):
         if label not in boxes:
             continue
-        box = _grown(boxes[label], image.shape, np.ones(image.ndim, np.int64))
+        box = grown_box(boxes[label], image.shape, np.ones(image.ndim, np.int64))
         origin = np.array([side.start for side in box]) * spacing
         distance[members] = _point_distances(
             points[members] - origin, image[box] == label, spacing, signed=signed
@@ -425,27 +426,27 @@ def cell_distances(
     spacing = spacing_of(spacing_um, cell.ndim)
     _check_kind(membrane)
     nuclei = boxes_of(landmark)
-    found = []
-    for label, box in boxes_of(cell).items():
+
+    def of_cell(label: int, box: Box) -> CellDistances:
         if label not in nuclei:
             nothing = np.empty(0)
             missing = "the cell has no landmark"
-            found.append(
-                CellDistances(label=label, cytosol_um=nothing, membrane_um=nothing, reason=missing)
+            return CellDistances(
+                label=label, cytosol_um=nothing, membrane_um=nothing, reason=missing
             )
-            continue
-        grown = _grown(box, cell.shape, np.ones(cell.ndim, np.int64))
+        grown = grown_box(box, cell.shape, np.ones(cell.ndim, np.int64))
         both = union_box(grown, nuclei[label])
         inside, nucleus = cell[both] == label, landmark[both] == label
-        distance = _distances(nucleus, spacing, signed=False)
-        found.append(
-            CellDistances(
-                label=label,
-                cytosol_um=np.sort(distance[inside & ~nucleus]),
-                membrane_um=np.sort(distance[membrane_mask(inside, membrane)]),
-            )
+        distance = distances_from(nucleus, spacing, signed=False)
+        return CellDistances(
+            label=label,
+            cytosol_um=np.sort(distance[inside & ~nucleus]),
+            membrane_um=np.sort(distance[membrane_mask(inside, membrane)]),
         )
-    return tuple(found)
+
+    boxes = boxes_of(cell)
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        return tuple(pool.map(of_cell, boxes, boxes.values()))
 
 
 def normalised_distances(distance_um: npt.ArrayLike, membrane_um: npt.ArrayLike) -> FloatArray:
@@ -703,70 +704,6 @@ def voxels_of(
     return voxels, inside
 
 
-def boxes_of(labels: npt.NDArray[np.integer[Any]]) -> dict[int, Box]:
-    """Box around each object, by label."""
-    largest = int(labels.max(initial=0))
-    if labels.ndim in (2, 3) and len(labels) * largest < _MOST_BOUNDS and labels.size:
-        solid = np.ascontiguousarray(labels if labels.ndim == 3 else labels[None])
-        bounds = _bounds_by_plane(solid, largest)
-        return {
-            int(k) + 1: _box_of(bounds[:, k])[3 - labels.ndim :]
-            for k in np.flatnonzero((bounds[..., 1] > 0).any(axis=0))
-        }
-    if largest < 1 << 16:
-        found = ndimage.find_objects(labels)
-        return {k: box for k, box in enumerate(found, start=1) if box is not None}
-    # Labels too large for a table of them: numbered once per run of equal voxels.
-    flat = labels.reshape(-1)
-    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
-    present, number = np.unique(flat[starts], return_inverse=True)
-    first = int(present[0] == 0)
-    runs = (number + (1 - first)).astype(np.int32)
-    index = np.repeat(runs, np.diff(starts, append=flat.size)).reshape(labels.shape)
-    found = ndimage.find_objects(index)
-    return {int(k): box for k, box in zip(present[first:], found, strict=True) if box is not None}
-
-
-def _box_of(bounds: npt.NDArray[np.int32]) -> Box:
-    planes = np.flatnonzero(bounds[:, 1] > 0)
-    there = bounds[planes]
-    return (
-        slice(int(planes[0]), int(planes[-1]) + 1),
-        slice(int(there[:, 0].min()), int(there[:, 1].max())),
-        slice(int(there[:, 2].min()), int(there[:, 3].max())),
-    )
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _bounds_by_plane(labels: npt.NDArray[np.integer[Any]], largest: int) -> npt.NDArray[np.int32]:
-    """Of each label in each plane: first row, row after the last, the same of columns."""
-    depth, height, width = labels.shape
-    bounds = np.zeros((depth, largest, 4), np.int32)
-    for z in prange(depth):
-        for y in range(height):
-            before = 0
-            for x in range(width):
-                label = labels[z, y, x]
-                if label > 0:
-                    own = bounds[z, label - 1]
-                    if own[1] == 0:
-                        own[0], own[2] = y, x
-                    own[1] = y + 1
-                    if label != before and x < own[2]:
-                        own[2] = x
-                    if x >= own[3]:
-                        own[3] = x + 1
-                before = label
-    return bounds
-
-
-def union_box(a: Box, b: Box) -> Box:
-    """The smallest box around two boxes."""
-    return tuple(
-        slice(min(s.start, t.start), max(s.stop, t.stop)) for s, t in zip(a, b, strict=True)
-    )
-
-
 def _cells_of_points(cell_of_point: npt.ArrayLike, n: int) -> IntArray:
     cell = np.asarray(cell_of_point)
     if cell.shape != (n,) and not (cell.size == 0 and n == 0):
@@ -796,92 +733,6 @@ def _groups(cell: IntArray) -> Iterator[tuple[int, IntArray]]:
 # --- from voxels to a landmark ------------------------------------------------------------------
 
 
-def _distances(landmark: BoolArray, spacing: FloatArray, *, signed: bool) -> FloatArray:
-    outside = _root(_squared_distances(landmark, spacing))
-    if not signed:
-        return outside
-    inside = _root(_squared_distances(~landmark, spacing))
-    return np.where(landmark, -inside, outside) if landmark.any() else outside
-
-
-def _root(squared: FloatArray) -> FloatArray:
-    np.sqrt(squared, out=squared)
-    squared[np.isinf(squared)] = np.nan
-    return squared
-
-
-def _squared_distances(landmark: BoolArray, spacing: FloatArray) -> FloatArray:
-    """Squared distance to the nearest voxel of a landmark, axis by axis; infinite without one."""
-    shape = landmark.shape
-    squared: FloatArray = _along_rows(landmark.reshape(-1, shape[-1]), spacing[-1])
-    for axis in range(landmark.ndim - 2, -1, -1):
-        if shape[axis] > 1:
-            outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
-            _along_columns(squared.reshape(outer, shape[axis], inner), spacing[axis])
-    return squared.reshape(shape)
-
-
-@njit(cache=True, nogil=True)
-def _along_rows(mask, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Squared distance to the nearest True of the same row."""
-    rows, n = mask.shape
-    squared = np.empty((rows, n))
-    for r in range(rows):
-        last = -1
-        for x in range(n):
-            if mask[r, x]:
-                last = x
-            squared[r, x] = ((x - last) * step) ** 2 if last >= 0 else np.inf
-        last = -1
-        for x in range(n - 1, -1, -1):
-            if mask[r, x]:
-                last = x
-            elif last >= 0:
-                squared[r, x] = min(squared[r, x], ((last - x) * step) ** 2)
-    return squared
-
-
-@njit(cache=True, nogil=True)
-def _along_columns(squared, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Add one axis to squared distances, in place: the lower envelope of a parabola per voxel."""
-    outer, n, inner = squared.shape
-    block = np.empty((_BLOCK, n))
-    height = np.empty(n)
-    site, start = np.empty(n, np.int64), np.empty(n + 1)
-    unit = step * step
-    for o in range(outer):
-        for first in range(0, inner, _BLOCK):
-            width = min(_BLOCK, inner - first)
-            for p in range(n):
-                for c in range(width):
-                    block[c, p] = squared[o, p, first + c]
-            for c in range(width):
-                last = -1
-                for p in range(n):
-                    f = block[c, p]
-                    if f == np.inf:
-                        continue
-                    while last >= 0:
-                        q = site[last]
-                        crossing = ((f - height[last]) / unit + p * p - q * q) / (2 * (p - q))
-                        if crossing > start[last]:
-                            break
-                        last -= 1
-                    last += 1
-                    site[last], height[last] = p, f
-                    start[last] = -np.inf if last == 0 else crossing
-                if last < 0:
-                    continue
-                k = 0
-                for p in range(n):
-                    while k < last and start[k + 1] < p:
-                        k += 1
-                    block[c, p] = height[k] + ((p - site[k]) * step) ** 2
-            for p in range(n):
-                for c in range(width):
-                    squared[o, p, first + c] = block[c, p]
-
-
 def _sufficient_box(
     landmark: BoolArray, wanted: BoolArray, spacing: FloatArray, *, signed: bool
 ) -> Box:
@@ -890,25 +741,13 @@ def _sufficient_box(
     Distances within the box around the voxels wanted are upper bounds: the nearest voxel cannot
     lie farther outside the box than the largest of them.
     """
-    box = _box_around(wanted)
+    box = box_around(wanted)
     near = landmark[box]
     if not near.any() or (signed and near.all()):
         other = np.logical_not(landmark) if near.any() else landmark
-        return union_box(box, _box_around(other)) if other.any() else box
-    bound = np.abs(_distances(near, spacing, signed=signed)[wanted[box]]).max()
-    return _grown(box, landmark.shape, np.ceil(float(bound) / spacing).astype(np.int64))
-
-
-def _box_around(mask: BoolArray) -> Box:
-    (box,) = ndimage.find_objects(mask.astype(np.uint8))
-    return tuple(box)
-
-
-def _grown(box: Box, shape: tuple[int, ...], margin: IntArray) -> Box:
-    return tuple(
-        slice(max(0, s.start - int(m)), min(length, s.stop + int(m)))
-        for s, length, m in zip(box, shape, margin, strict=True)
-    )
+        return union_box(box, box_around(other)) if other.any() else box
+    bound = np.abs(distances_from(near, spacing, signed=signed)[wanted[box]]).max()
+    return grown_box(box, landmark.shape, np.ceil(float(bound) / spacing).astype(np.int64))
 
 
 # --- from points to a landmark ------------------------------------------------------------------

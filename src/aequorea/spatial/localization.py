@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from aequorea.errors import AxisMismatchError, InputError
+from aequorea.spatial.boxes import boxes_of, union_box
 from aequorea.spatial.distances import (
     Spacing,
-    boxes_of,
     distance_map,
     label_pair,
     points_of,
     spacing_of,
-    union_box,
     voxels_of,
 )
 

@@ -15,7 +15,7 @@ from aequorea.model import Image
 from aequorea.pipelines.confocal import analyse
 from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
 from aequorea.pipelines.confocal.measures import distribution_table, protein_columns, shell_table
-from aequorea.spatial.distances import boxes_of
+from aequorea.spatial.boxes import boxes_of
 
 LARGE = 3_000_000
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from aequorea.measure import measure_objects
 from aequorea.segmentation.compartments import cell_of_each_nucleus, membrane_of
+from aequorea.spatial.boxes import boxes_of
 from aequorea.spatial.distances import (
     CellDistances,
-    boxes_of,
     cell_distances,
     distance_map_by_label,
 )
@@ -41,7 +41,12 @@ class Anatomy:
     @cached_property
     def landmarks(self) -> NDArray[np.integer[Any]]:
         """Nuclei with the numbers of their cells, nothing outside of them."""
-        return cell_landmarks(self.nuclei, self.cells)
+        return cell_landmarks(self.nuclei, self.cells, self.owner_of_nucleus)
+
+    @cached_property
+    def owner_of_nucleus(self) -> NDArray[np.int64]:
+        """The cell that holds most of each nucleus; element k is nucleus k + 1."""
+        return cell_of_each_nucleus(self.nuclei, self.cells)
 
     @cached_property
     def membranes(self) -> NDArray[np.integer[Any]]:
@@ -79,10 +84,11 @@ class Anatomy:
 
 
 def cell_landmarks(
-    nuclei: NDArray[np.integer[Any]], cells: NDArray[np.integer[Any]]
+    nuclei: NDArray[np.integer[Any]],
+    cells: NDArray[np.integer[Any]],
+    owners: NDArray[np.int64],
 ) -> NDArray[np.integer[Any]]:
-    """Nuclei with the number of the cell that holds most of each; nothing outside that cell."""
-    owners = cell_of_each_nucleus(nuclei, cells)
+    """Nuclei with the number of the cell that owns each; nothing outside that cell."""
     landmarks = np.zeros_like(cells)
     for label, box in boxes_of(nuclei).items():
         owner = owners[label - 1]
@@ -97,7 +103,7 @@ def geometry_of_cells(anatomy: Anatomy) -> pd.DataFrame:
     import pandas as pd
 
     cells, nuclei, spacing = anatomy.cells, anatomy.nuclei, anatomy.spacing_um
-    owners = cell_of_each_nucleus(nuclei, cells)
+    owners = anatomy.owner_of_nucleus
     measured = measure_objects(cells, spacing_um=spacing, stack=True)
     voxel = float(np.prod(spacing))
     nuclear, n_nuclei = np.zeros(len(measured.label)), np.zeros(len(measured.label), np.int64)

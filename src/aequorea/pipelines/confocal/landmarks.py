@@ -18,7 +18,8 @@ from aequorea.pipelines.confocal.measures import (
     steps_of,
     voxels_in,
 )
-from aequorea.spatial.distances import boxes_of, distance_map, nearest_landmark
+from aequorea.spatial.boxes import boxes_of
+from aequorea.spatial.distances import distance_map, nearest_landmark
 from aequorea.spatial.shells import distance_distribution
 
 if TYPE_CHECKING:

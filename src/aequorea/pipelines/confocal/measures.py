@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from aequorea.spatial.distances import boxes_of, distance_map
+from aequorea.spatial.boxes import boxes_of
+from aequorea.spatial.distances import distance_map
 from aequorea.spatial.localization import localization_of_intensity, localization_of_points
 from aequorea.spatial.shells import distance_distribution, equal_volume_shells
 

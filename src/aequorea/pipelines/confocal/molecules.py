@@ -14,7 +14,6 @@ from aequorea.pipelines.confocal.measures import POSITION
 from aequorea.puncta.copy_numbers import SingleMolecule, copy_number, single_molecule
 from aequorea.puncta.dense import decompose_dense
 from aequorea.puncta.foci import transcription_sites
-from aequorea.segmentation.compartments import cell_of_each_nucleus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -273,7 +272,7 @@ def site_table(
         radius_um=options.site_radius_um,
     )
     member = found.site >= 0
-    owner = cell_of_each_nucleus(anatomy.nuclei, anatomy.cells)
+    owner = anatomy.owner_of_nucleus
     table = pd.DataFrame(
         {
             "cell": owner[found.nucleus - 1],

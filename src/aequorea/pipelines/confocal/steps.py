@@ -65,7 +65,7 @@ from aequorea.pipelines.run.steps import (
     StepContext,
 )
 from aequorea.puncta.copy_numbers import SingleMolecule
-from aequorea.spatial.distances import boxes_of
+from aequorea.spatial.boxes import boxes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
