@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -439,8 +440,10 @@ def _to_the_steepest(
     """Move the outline, no farther than ``reach_um``, to where the brightness falls fastest."""
     if not above.any() or above.all() or reach_um <= 0:
         return above
-    inner = distance_map(~above, spacing) > reach_um
-    outer = distance_map(above, spacing) > reach_um
+    with ThreadPoolExecutor(2) as pool:
+        inner, outer = pool.map(
+            lambda edge: distance_map(edge, spacing) > reach_um, (~above, above)
+        )
     inner = _with_a_core(above, inner)  # thinner than the reach: stays as it is
     between = ~(inner | outer)
     near = ndimage.binary_dilation(between)
