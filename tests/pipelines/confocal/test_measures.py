@@ -7,9 +7,17 @@ import pandas as pd
 import pytest
 
 from aequorea.pipelines.confocal.anatomy import Anatomy, geometry_of_cells
+from aequorea.pipelines.confocal.chance import chance_tables
+from aequorea.pipelines.confocal.conjunctions import conjunction_table
 from aequorea.pipelines.confocal.detection import CandidateFacts
 from aequorea.pipelines.confocal.efficiency import efficiency_table
-from aequorea.pipelines.confocal.measures import distribution_table, puncta_columns, room_columns
+from aequorea.pipelines.confocal.measures import (
+    distribution_table,
+    puncta_columns,
+    room_columns,
+    shell_table,
+)
+from aequorea.pipelines.confocal.parameters import NullParameters
 from aequorea.pipelines.confocal.puncta import located
 from aequorea.puncta.parameters import PunctaParameters
 from aequorea.simulate import render_puncta
@@ -52,6 +60,44 @@ def test_distances_are_those_of_the_puncta_themselves(evenly_spread):
     position = some[["z_um", "y_um", "x_um"]].to_numpy()
     nearest = np.sqrt(((position[:, None] - nucleus[None]) ** 2).sum(-1)).min(1)
     np.testing.assert_allclose(some["distance_nucleus_um"], nearest, atol=1e-6)
+
+
+def test_cells_without_cytosol_or_nucleus_are_told_in_every_table():
+    """Cell 1 has all, the nucleus of cell 2 fills it, cell 3 has none."""
+    cells = np.zeros((4, 10, 40), np.uint8)
+    nuclei = np.zeros_like(cells)
+    for k in range(3):
+        cells[1:3, 1:9, 1 + 13 * k : 12 + 13 * k] = k + 1
+    nuclei[1:3, 3:6, 3:6] = 1
+    nuclei[cells == 2] = 2
+    anatomy = Anatomy(cells, nuclei, SPACING)
+    position = np.array([[1.0, 0.7, 0.8], [1.0, 0.7, 0.9], [2.0, 0.2, 3.0]])
+    kinds = {
+        role: located(position, anatomy, {}, foci_radius_um=0.01, foci_puncta=99)
+        for role in ("a", "b")
+    }
+    why = {1: "", 2: "the nucleus fills the cell", 3: "the cell has no nucleus"}
+    shells = shell_table(anatomy, kinds, {}, 3)
+    assert list(shells["cell"]) == sorted([1, 2, 3] * 6)
+    assert shells.groupby("cell")["reason"].first().to_dict() == why
+    assert shells[shells["cell"] > 1][["observed", "ratio"]].isna().all(axis=None)
+    found = conjunction_table(
+        anatomy, kinds, within_um=0.5, n_shells=3, n_simulations=19, least=1, seed=0
+    )
+    assert dict(zip(found["cell"], found["reason"].fillna(""), strict=True)) == why
+    chance, _ = chance_tables(
+        anatomy,
+        kinds,
+        options=NullParameters(),
+        apart_um=dict.fromkeys(kinds, (0.0, 0.0, 0.0)),
+        efficiency=pd.DataFrame(),
+        n_shells=3,
+        seed=0,
+    )
+    told = chance[chance["cell"] > 1]
+    assert set(zip(told["cell"], told["role"], told["reason"], strict=True)) == {
+        (cell, role, why[cell]) for cell in (2, 3) for role in kinds
+    }
 
 
 def efficiency(**options):

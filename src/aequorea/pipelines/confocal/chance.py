@@ -12,7 +12,12 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from aequorea.errors import InputError
-from aequorea.pipelines.confocal.measures import POSITION, cytosols
+from aequorea.pipelines.confocal.measures import (
+    POSITION,
+    cytosols,
+    table_by_cell,
+    without_cytosol,
+)
 from aequorea.spatial.envelopes import Envelope, global_envelope
 from aequorea.spatial.nulls import (
     hard_core_points,
@@ -207,8 +212,13 @@ def chance_tables(
         for number, pair in enumerate(itertools.combinations(puncta, 2)):
             rng = np.random.default_rng([seed, number, label, 1])
             rows += _of_pair(cell, pair, apart_um, options, rng, curves)
+    rows += [
+        {"cell": label, "role": role, "null": RANDOM, "measure": "all", "reason": reason}
+        for label, reason in without_cytosol(anatomy).items()
+        for role in puncta
+    ]
     filled = [c for c in curves if len(c)]
-    return pd.DataFrame(rows, columns=list(CHANCE_COLUMNS)), (
+    return table_by_cell(rows, CHANCE_COLUMNS), (
         pd.concat(filled, ignore_index=True)[list(CURVE_COLUMNS)]
         if filled
         else pd.DataFrame(columns=list(CURVE_COLUMNS))

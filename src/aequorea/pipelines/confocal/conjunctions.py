@@ -6,9 +6,13 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from aequorea.pipelines.confocal.measures import POSITION, cytosols
+from aequorea.pipelines.confocal.measures import (
+    POSITION,
+    cytosols,
+    table_by_cell,
+    without_cytosol,
+)
 from aequorea.spatial.conjunction import conjunction_test, point_conjunctions
 from aequorea.spatial.nulls import random_points
 from aequorea.spatial.shells import equal_volume_shells
@@ -16,6 +20,7 @@ from aequorea.spatial.shells import equal_volume_shells
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from aequorea.pipelines.confocal.anatomy import Anatomy
@@ -98,7 +103,12 @@ def conjunction_table(
             rows.append(
                 facts | _tested(chosen, cytosol, shells, anatomy, within_um, n_simulations, rng)
             )
-    return pd.DataFrame(rows, columns=list(CONJUNCTION_COLUMNS))
+    rows += [
+        {"cell": label, "roles": "+".join(roles), "reason": reason}
+        for label, reason in without_cytosol(anatomy).items()
+        for roles in combinations
+    ]
+    return table_by_cell(rows, CONJUNCTION_COLUMNS)
 
 
 def _combinations(roles: Sequence[str]) -> Iterator[tuple[str, ...]]:

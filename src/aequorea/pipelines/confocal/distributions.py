@@ -32,6 +32,7 @@ MEASURES = {
     "normalized_distance": "normalized_distance",
     "volume_rank": "volume_rank",
 }
+_NO_MIXED = "there is no mixed model of curves; means of animals are compared (functional test)"
 _TABLES = ("distribution_comparison", "distribution_conditions", "distribution_curves")
 _CONDITION_COLUMNS = (
     "role",
@@ -119,6 +120,8 @@ def _write(
     conditions: list[dict[str, Any]] = []
     shown: list[pd.DataFrame] = []
     told: list[str] = []
+    if parameters.method == "mixed" and len(set(cells["condition"])) > 1:
+        told.append(_NO_MIXED)
     roles = list(dict.fromkeys(curves["role"])) if len(kept) else []
     for role in roles:
         for measure in dict.fromkeys([*MEASURES, *curves["measure"].unique()]):

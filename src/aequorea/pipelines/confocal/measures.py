@@ -33,7 +33,9 @@ __all__ = [
     "room_columns",
     "shell_table",
     "steps_of",
+    "table_by_cell",
     "voxels_in",
+    "without_cytosol",
 ]
 
 GRID_UM = 0.25
@@ -49,6 +51,7 @@ _LOCALIZED = (
     "index_mean_distance_membrane",
 )
 _NO_NUCLEUS = "the cell has no nucleus"
+_NO_CYTOSOL = "the nucleus fills the cell"
 
 
 def room_columns(anatomy: Anatomy, cells: NDArray[np.int64]) -> dict[str, FloatArray]:
@@ -198,7 +201,13 @@ def shell_table(
                 shells.index.ravel(), weights=signal.ravel(), minlength=n_shells + 1
             )[1:]
             rows += _shell_rows(label, role, observed.astype(float), shells.n_voxels)
-    return pd.DataFrame(rows, columns=list(SHELL_COLUMNS))
+    rows += [
+        {"cell": label, "role": role, "shell": shell, "reason": reason}
+        for label, reason in without_cytosol(anatomy).items()
+        for role in (*puncta, *images)
+        for shell in range(1, n_shells + 1)
+    ]
+    return table_by_cell(rows, SHELL_COLUMNS)
 
 
 def distribution_table(
@@ -262,6 +271,23 @@ def cytosols(
         if cytosol.any():
             nucleus = anatomy.landmarks[box] == label
             yield label, box, cytosol, distance_map(nucleus, anatomy.spacing_um)
+
+
+def without_cytosol(anatomy: Anatomy) -> dict[int, str]:
+    """The cells that :func:`cytosols` leaves out, and why."""
+    have = set(anatomy.with_nucleus().tolist())
+    there = boxes_of(anatomy.cytosol)
+    return {
+        label: _NO_CYTOSOL if label in have else _NO_NUCLEUS
+        for label in boxes_of(anatomy.cells)
+        if label not in have or label not in there
+    }
+
+
+def table_by_cell(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Rows as a table, cell after cell."""
+    table = pd.DataFrame(rows, columns=list(columns))
+    return table.sort_values("cell", kind="stable", ignore_index=True)
 
 
 def voxels_in(
