@@ -15,6 +15,7 @@ _HOMES = {
         "spots",
     ),
     "confocal": ("ConfocalStack", "PunctaLaw", "SimulatedPuncta", "simulated_confocal"),
+    "movies": ("SimulatedMovie", "simulated_twophoton"),
     "nuclei": ("simulated_markers", "simulated_nuclei"),
     "puncta": ("render_puncta",),
     "recordings": ("write_daq_recording", "write_onix_recording", "write_v3_recording"),
