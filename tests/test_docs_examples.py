@@ -49,6 +49,7 @@ def test_commands_name_options_and_values_that_exist(page: str, command: str) ->
     from aequorea.pipelines.cells.parameters import cells_parameters
     from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
     from aequorea.pipelines.confocal.parameters import confocal_parameters
+    from aequorea.pipelines.movies.parameters import RegisterParameters
     from aequorea.pipelines.run.parameters import merge_parameters, parameter_fields
 
     _, verb, *words = command.split()
@@ -59,7 +60,11 @@ def test_commands_name_options_and_values_that_exist(page: str, command: str) ->
         own = {f"--{name.replace('_', '-')}" for name in inspect.signature(function).parameters}
         assert set(given) <= own | {"--json"}, page
         return
-    models = {"cells": cells_parameters(3), "confocal": confocal_parameters(3, 2)}
+    models = {
+        "cells": cells_parameters(3),
+        "confocal": confocal_parameters(3, 2),
+        "register": RegisterParameters,
+    }
     model = models.get(verb, ColocalizationParameters)
     names = {f.flag: f.name for f in parameter_fields(model)}
     own = {"--out", "--config", "--write-config", "--help", "--markers", "--blind", "--workers"}

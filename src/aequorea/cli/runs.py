@@ -14,6 +14,7 @@ _REPORTS = {
     "colocalization": "aequorea.pipelines.colocalization",
     "confocal": "aequorea.pipelines.confocal",
     "confocal study": "aequorea.pipelines.confocal.study",
+    "register": "aequorea.pipelines.movies",
 }
 
 

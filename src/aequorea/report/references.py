@@ -26,6 +26,26 @@ class Reference:
 
 
 REFERENCES = {
+    "anscombe1948": Reference(
+        "Anscombe FJ (1948). The transformation of Poisson, binomial and negative-binomial data. "
+        "Biometrika 35:246-254.",
+        "10.1093/biomet/35.3-4.246",
+    ),
+    "turin1960": Reference(
+        "Turin GL (1960). An introduction to matched filters. IRE Transactions on Information "
+        "Theory 6:311-329.",
+        "10.1109/TIT.1960.1057571",
+    ),
+    "baker2004": Reference(
+        "Baker S, Matthews I (2004). Lucas-Kanade 20 years on: a unifying framework. International "
+        "Journal of Computer Vision 56:221-255.",
+        "10.1023/B:VISI.0000011205.11775.fd",
+    ),
+    "keys1981": Reference(
+        "Keys R (1981). Cubic convolution interpolation for digital image processing. IEEE "
+        "Transactions on Acoustics, Speech, and Signal Processing 29:1153-1160.",
+        "10.1109/TASSP.1981.1163711",
+    ),
     "costes2004": Reference(
         "Costes SV, Daelemans D, Cho EH, Dobbin Z, Pavlakis G, Lockett S (2004). Automatic and "
         "quantitative measurement of protein-protein colocalization in live cells. "
