@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 def demo(
     workflow: Annotated[
-        Literal["coloc", "cells", "confocal"] | None,
+        Literal["coloc", "cells", "confocal", "register"] | None,
         Parameter(help="One workflow only. [default: all]"),
     ] = None,
     /,

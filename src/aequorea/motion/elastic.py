@@ -98,6 +98,8 @@ class Elastic:
         start: FloatArray,
         likeness: FloatArray,
         workers: int = 1,
+        *,
+        initial: FloatArray | None = None,
     ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
         """Displacements of the nodes in frames, and whether the steps came to an end.
 
@@ -105,21 +107,30 @@ class Elastic:
         ----------
         spectra : ndarray, shape (t, y, x // 2 + 1)
         start : ndarray, shape (t, rows, columns, 2), px
-            Where to begin; also what the prior is centred on, but for shifts of the whole.
+            What the prior is centred on, but for shifts of the whole.
         likeness : ndarray, shape (t,)
             Contrast of each frame over the reference's.
+        initial : ndarray, shape (t, rows, columns, 2), px, optional
+            Where the steps begin, if not at ``start``.
         """
         white = fft.irfft2(spectra * self.whitening, self.reference.shape, workers=workers)
         white = np.ascontiguousarray(white, dtype=np.float32)
         prior = np.kron(np.eye(2), self.roughness) / self.step_px**2
         ridge = 1e-9 * np.trace(self.information) * np.eye(len(prior))
         solver = np.linalg.inv(self.information + prior + ridge)
+        first = start if initial is None else initial
         found: tuple[FloatArray, npt.NDArray[np.bool_]] = _fitted(
-            white, self.reference, self.slope_y, self.slope_x,
+            white,
+            self.reference,
+            self.slope_y,
+            self.slope_x,
             np.ascontiguousarray(start, dtype=np.float32),
+            np.ascontiguousarray(first, dtype=np.float32),
             np.nan_to_num(likeness).astype(np.float32),
-            solver.astype(np.float32), prior.astype(np.float32),
-        )  # fmt: skip
+            solver.astype(np.float32),
+            np.float32(1 / self.step_px**2),
+            _segments(self.reference.shape[1], self.nodes[1]),
+        )
         return found
 
     def with_step_of(
@@ -130,10 +141,10 @@ class Elastic:
         workers: int = 1,
     ) -> Elastic:
         """Nodes held together as the given frames want it."""
-        model = self
+        model, field = self, start
         first, second = _edges(self.nodes)
         for _ in range(_ROUNDS):
-            field, _ = model.fields(spectra, start, likeness, workers)
+            field, _ = model.fields(spectra, start, likeness, workers, initial=field)
             flat = field.reshape(len(field), -1, 2)
             differences = flat[:, first] - flat[:, second]
             prior = np.kron(np.eye(2), model.roughness) / model.step_px**2
@@ -192,79 +203,72 @@ def _roughness(nodes: tuple[int, int]) -> FloatArray:
     return form
 
 
+def _segments(n: int, nodes: int) -> npt.NDArray[np.int64]:
+    """First pixel of each stretch between two nodes, and one past the last."""
+    at = np.arange(n) * (nodes - 1) / max(n - 1, 1)
+    stretch = np.minimum(at.astype(np.int64), nodes - 2)
+    return np.searchsorted(stretch, np.arange(nodes))
+
+
 @njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract"})
-def _fitted(frames, reference, slope_y, slope_x, start, likeness, solver, prior):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fitted(  # type: ignore[no-untyped-def]  # noqa: ANN202
+    frames,  # noqa: ANN001
+    reference,  # noqa: ANN001
+    slope_y,  # noqa: ANN001
+    slope_x,  # noqa: ANN001
+    start,  # noqa: ANN001
+    initial,  # noqa: ANN001
+    likeness,  # noqa: ANN001
+    solver,  # noqa: ANN001
+    stiffness,  # noqa: ANN001
+    segments,  # noqa: ANN001
+):
     n, height, width = frames.shape
     rows, columns = start.shape[1], start.shape[2]
     size = rows * columns
-    found = start.astype(np.float64)
+    found = initial.astype(np.float64)
     ended = np.zeros(n, np.bool_)
     scale_y = np.float32((rows - 1) / max(height - 1, 1))
     scale_x = np.float32((columns - 1) / max(width - 1, 1))
     for t in prange(n):
         if not (likeness[t] > 0):
             continue
-        field = start[t].copy()
-        moved = np.zeros(2 * size, np.float32)
+        field = initial[t].copy()
         pull = np.empty(2 * size, np.float32)
-        here = np.empty((columns, 2), np.float32)
-        sums = np.empty((columns, 2), np.float32)
         gain = likeness[t]
         for _ in range(_STEPS):
             pull[:] = 0
-            for y in range(_BORDER_PX, height - _BORDER_PX):
-                at = np.float32(y) * scale_y
-                node = min(int(at), rows - 2)
-                part = at - np.float32(node)
-                for k in range(columns):
-                    for d in range(2):
-                        a, b = field[node, k, d], field[node + 1, k, d]
-                        here[k, d] = a + part * (b - a)
-                        sums[k, d] = 0
-                for x in range(_BORDER_PX, width - _BORDER_PX):
-                    at_x = np.float32(x) * scale_x
-                    k = min(int(at_x), columns - 2)
-                    part_x = at_x - np.float32(k)
-                    fy = np.float32(y) + here[k, 0] + part_x * (here[k + 1, 0] - here[k, 0])
-                    fx = np.float32(x) + here[k, 1] + part_x * (here[k + 1, 1] - here[k, 1])
-                    if not (fy >= 0 and fy < height - 1 and fx >= 0 and fx < width - 1):
-                        continue
-                    iy, ix = int(fy), int(fx)
-                    uy, ux = fy - np.float32(iy), fx - np.float32(ix)
-                    top = frames[t, iy, ix] + ux * (frames[t, iy, ix + 1] - frames[t, iy, ix])
-                    low = frames[t, iy + 1, ix] + ux * (
-                        frames[t, iy + 1, ix + 1] - frames[t, iy + 1, ix]
-                    )
-                    rest = top + uy * (low - top) - gain * reference[y, x]
-                    by_y, by_x = rest * slope_y[y, x], rest * slope_x[y, x]
-                    sums[k, 0] += (1 - part_x) * by_y
-                    sums[k, 1] += (1 - part_x) * by_x
-                    sums[k + 1, 0] += part_x * by_y
-                    sums[k + 1, 1] += part_x * by_x
-                for k in range(columns):
-                    for d in range(2):
-                        place = d * size + node * columns + k
-                        pull[place] -= (1 - part) * sums[k, d]
-                        pull[place + columns] -= part * sums[k, d]
-            largest = np.float32(0)
-            for i in range(2 * size):
-                held = np.float32(0)
-                for j in range(2 * size):
-                    held += prior[i, j] * moved[j]
-                pull[i] = pull[i] / gain - held
-            for i in range(2 * size):
-                step = np.float32(0)
-                for j in range(2 * size):
-                    step += solver[i, j] * pull[j]
-                here_step = min(
-                    max(step, -np.float32(_LONGEST_STEP_PX)), np.float32(_LONGEST_STEP_PX)
-                )
-                largest = max(largest, abs(here_step))
-                moved[i] += here_step
+            _pull(
+                frames[t], reference, slope_y, slope_x, field, gain, segments, scale_y, scale_x,
+                pull,
+            )  # fmt: skip
             for r in range(rows):
                 for k in range(columns):
                     for d in range(2):
-                        field[r, k, d] = start[t, r, k, d] + moved[d * size + r * columns + k]
+                        own = field[r, k, d] - start[t, r, k, d]
+                        held = np.float32(0)
+                        if r > 0:
+                            held += own - field[r - 1, k, d] + start[t, r - 1, k, d]
+                        if r < rows - 1:
+                            held += own - field[r + 1, k, d] + start[t, r + 1, k, d]
+                        if k > 0:
+                            held += own - field[r, k - 1, d] + start[t, r, k - 1, d]
+                        if k < columns - 1:
+                            held += own - field[r, k + 1, d] + start[t, r, k + 1, d]
+                        place = d * size + r * columns + k
+                        pull[place] = pull[place] / gain - stiffness * held
+            largest = np.float32(0)
+            longest = np.float32(_LONGEST_STEP_PX)
+            for d in range(2):
+                for r in range(rows):
+                    for k in range(columns):
+                        step = np.float32(0)
+                        row = solver[d * size + r * columns + k]
+                        for j in range(2 * size):
+                            step += row[j] * pull[j]
+                        step = min(max(step, -longest), longest)
+                        largest = max(largest, abs(step))
+                        field[r, k, d] += step
             if largest < _SETTLED_PX:
                 ended[t] = True
                 break
@@ -273,3 +277,76 @@ def _fitted(frames, reference, slope_y, slope_x, start, likeness, solver, prior)
                 for d in range(2):
                     found[t, r, k, d] = field[r, k, d]
     return found, ended
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _pull(  # type: ignore[no-untyped-def]  # noqa: ANN202
+    frame,  # noqa: ANN001
+    reference,  # noqa: ANN001
+    slope_y,  # noqa: ANN001
+    slope_x,  # noqa: ANN001
+    field,  # noqa: ANN001
+    gain,  # noqa: ANN001
+    segments,  # noqa: ANN001
+    scale_y,  # noqa: ANN001
+    scale_x,  # noqa: ANN001
+    pull,  # noqa: ANN001
+):
+    """Minus the products of slopes and of what frame and reference differ by, to the nodes.
+
+    Pixels that come from outside the frame, and those nearer to its sides than the farthest node
+    has moved, are left out.
+    """
+    height, width = reference.shape
+    rows, columns = field.shape[0], field.shape[1]
+    size = rows * columns
+    here = np.empty((columns, 2), np.float32)
+    sums = np.empty((columns, 2), np.float32)
+    left, right = np.float32(0), np.float32(0)
+    for r in range(rows):
+        for k in range(columns):
+            left = max(left, -field[r, k, 1])
+            right = max(right, field[r, k, 1])
+    first = max(_BORDER_PX, int(np.ceil(left)))
+    last = min(width - _BORDER_PX, width - 1 - int(np.ceil(right)))
+    for y in range(_BORDER_PX, height - _BORDER_PX):
+        at = np.float32(y) * scale_y
+        node = min(int(at), rows - 2)
+        part = at - np.float32(node)
+        least, most = np.float32(np.inf), np.float32(-np.inf)
+        for k in range(columns):
+            for d in range(2):
+                a, b = field[node, k, d], field[node + 1, k, d]
+                here[k, d] = a + part * (b - a)
+                sums[k, d] = 0
+            least, most = min(least, here[k, 0]), max(most, here[k, 0])
+        if not (y + least >= 0 and y + most < height - 1):
+            continue
+        for k in range(columns - 1):
+            ay, by = here[k, 0], here[k + 1, 0] - here[k, 0]
+            ax, bx = here[k, 1], here[k + 1, 1] - here[k, 1]
+            y0, x0, y1, x1 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for x in range(max(segments[k], first), min(segments[k + 1], last)):
+                u = np.float32(x) * scale_x - np.float32(k)
+                fy = np.float32(y) + ay + u * by
+                fx = np.float32(x) + ax + u * bx
+                iy, ix = int(fy), int(fx)
+                uy, ux = fy - np.float32(iy), fx - np.float32(ix)
+                a, b = frame[iy, ix], frame[iy, ix + 1]
+                c, d = frame[iy + 1, ix], frame[iy + 1, ix + 1]
+                top, low = a + ux * (b - a), c + ux * (d - c)
+                rest = top + uy * (low - top) - gain * reference[y, x]
+                by_y, by_x = rest * slope_y[y, x], rest * slope_x[y, x]
+                y0 += by_y
+                x0 += by_x
+                y1 += u * by_y
+                x1 += u * by_x
+            sums[k, 0] += y0 - y1
+            sums[k, 1] += x0 - x1
+            sums[k + 1, 0] += y1
+            sums[k + 1, 1] += x1
+        for k in range(columns):
+            for d in range(2):
+                place = d * size + node * columns + k
+                pull[place] -= (1 - part) * sums[k, d]
+                pull[place + columns] -= part * sums[k, d]

@@ -87,7 +87,7 @@ class Preparation:
         if (gain is None) != (zero is None):
             raise InputError("give both gain and zero, or neither")
         try:
-            found = photon_transfer(movie, max_frames=_FRAMES_FOR_GAIN)
+            found = photon_transfer(movie, max_frames=_FRAMES_FOR_GAIN, intervals=False)
         except InputError as error:
             if stabilise:
                 raise InputError(f"stabilise: {error}; give gain and zero") from error
@@ -99,7 +99,7 @@ class Preparation:
         return replace(self, bins=bins)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract"})
 def _prepared(frames, bins, stabilise, zero, gain):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     n, height, width = frames.shape
     rows, columns = height // bins, width // bins
@@ -109,20 +109,31 @@ def _prepared(frames, bins, stabilise, zero, gain):  # type: ignore[no-untyped-d
     scale = np.float32(2 / np.sqrt(gain)) if stabilise else np.float32(1 / (bins * bins))
     for t in prange(n):
         total = 0.0
-        row = np.empty(columns, np.float32)
+        line = np.empty(columns * bins, np.float32)
         for y in range(rows):
-            row[:] = 0
-            for dy in range(bins):
+            for x in range(columns * bins):
+                line[x] = frames[t, y * bins, x]
+            for dy in range(1, bins):
+                for x in range(columns * bins):
+                    line[x] += np.float32(frames[t, y * bins + dy, x])
+            own = prepared[t, y]
+            if bins == 2:
                 for x in range(columns):
+                    own[x] = line[2 * x] + line[2 * x + 1]
+            else:
+                for x in range(columns):
+                    value = np.float32(0)
                     for dx in range(bins):
-                        row[x] += np.float32(frames[t, y * bins + dy, x * bins + dx])
+                        value += line[x * bins + dx]
+                    own[x] = value
+            if stabilise:
+                for x in range(columns):
+                    own[x] = np.sqrt(max(own[x] - dark, np.float32(0)) + least)
+            part = np.float32(0)
             for x in range(columns):
-                value = row[x]
-                if stabilise:
-                    value = np.sqrt(max(value - dark, np.float32(0)) + least)
-                value *= scale
-                prepared[t, y, x] = value
-                total += value
+                own[x] *= scale
+                part += own[x]
+            total += float(part)
         mean = np.float32(total / (rows * columns))
         for y in range(rows):
             for x in range(columns):

@@ -9,11 +9,15 @@ motion, such as active cells or a flickering background, is noise in this sense.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 from scipy import fft, ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["MatchedFilter", "Shifts", "spectra_of", "whiteness"]
 
@@ -22,7 +26,7 @@ Float32Array = npt.NDArray[np.float32]
 ComplexArray = npt.NDArray[np.complex64]
 
 _TAPER = 0.1  # of each side, where the reference fades out
-_BAND = 0.999  # share of the information on shifts that the band used holds
+_BAND = 0.98  # share of the information on shifts that the band used holds
 _SURE_SD = 4.0  # a ring of frequencies has signal if it rises so far above chance
 _NEWTON_STEPS = 6
 _SCORING_STEPS, _FARTHEST_PX = 5, 2.0
@@ -216,15 +220,27 @@ def _band(
     return np.flatnonzero(fy <= reach), np.arange(last + 1)
 
 
-def noise_power(residuals: Float32Array, workers: int = 1) -> FloatArray:
-    """Mean power per pixel of what is left of frames, smoothed over neighbouring frequencies."""
-    height, width = residuals.shape[1:]
+def noise_power(
+    residuals: Iterable[Float32Array], shape: tuple[int, ...], workers: int = 1
+) -> FloatArray:
+    """Mean power per pixel of what is left of frames, smoothed over neighbouring frequencies.
+
+    Parameters
+    ----------
+    residuals : iterable of ndarray, shape (t, y, x)
+        A few frames at a time.
+    shape : (int, int)
+        Of frames.
+    """
+    height, width = shape
     window = _window((height, width)).astype(np.float32)
-    total = np.zeros((height, width // 2 + 1))
-    for some in range(0, len(residuals), 32):
-        spectra = spectra_of(residuals[some : some + 32] * window, workers)
-        total += (spectra.real**2 + spectra.imag**2).sum(axis=0, dtype=np.float64)
-    power = total / (len(residuals) * float((window.astype(np.float64) ** 2).sum()))
+    total, n = np.zeros((height, width // 2 + 1)), 0
+    for frames in residuals:
+        for first in range(0, len(frames), 32):
+            spectra = spectra_of(frames[first : first + 32] * window, workers)
+            total += (spectra.real**2 + spectra.imag**2).sum(axis=0, dtype=np.float64)
+        n += len(frames)
+    power = total / (n * float((window.astype(np.float64) ** 2).sum()))
     power[0, 0] = power[0, 1] if power.shape[1] > 1 else 1.0
     smooth = ndimage.uniform_filter(power, 3, mode=("wrap", "nearest"))
     return np.asarray(np.maximum(smooth, 1e-6 * smooth.max()))
@@ -233,17 +249,18 @@ def noise_power(residuals: Float32Array, workers: int = 1) -> FloatArray:
 @njit(cache=True, nogil=True, parallel=True)
 def _without_jumps(spectra, across, down, fy, fx):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     n, rows, columns = spectra.shape
-    bend_x = 2 * np.cos(fx) - 4
+    turn_y = (1 - np.exp(1j * fy)).astype(np.complex64)
     turn_x = (1 - np.exp(1j * fx)).astype(np.complex64)
+    share = np.empty((rows, columns), np.float32)
+    for j in range(rows):
+        for k in range(columns):
+            bend = 2 * np.cos(fy[j]) + 2 * np.cos(fx[k]) - 4
+            share[j, k] = 1 / bend if bend != 0 else 0
     for t in prange(n):
         for j in range(rows):
-            bend_y = 2 * np.cos(fy[j])
-            turn_y = np.complex64(1 - np.exp(1j * fy[j]))
+            turn, own = turn_y[j], down[t, j]
             for k in range(columns):
-                if j == 0 and k == 0:
-                    continue
-                jump = across[t, k] * turn_y + down[t, j] * turn_x[k]
-                spectra[t, j, k] -= jump / np.float32(bend_y + bend_x[k])
+                spectra[t, j, k] -= (across[t, k] * turn + own * turn_x[k]) * share[j, k]
 
 
 @njit(cache=True, nogil=True, parallel=True)

@@ -29,7 +29,7 @@ class MotionParameters(Parameters):
     node_distance_px: float = option(40.0, unit="px", ge=8)
     """Distance of the nodes between which the motion changes linearly."""
 
-    reference_frames: int = option(400, ge=10)
+    reference_frames: int = option(200, ge=10)
     """So many frames, spread over the movie, make the reference image."""
 
     highpass_px: float | None = option(None, unit="px", gt=0)

@@ -32,6 +32,7 @@ _FRAMES_FOR_COMPONENTS = 400
 _COMPONENTS = 10
 _SHARE = 0.15  # of the frames, at either end of a component
 _FEWEST_AT_ENDS = 6
+_ROWS = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,15 +106,15 @@ def stillness(
                 blocks[t // per_block][seen] += pixels[seen]
                 in_block[t // per_block] += seen
                 if t % every == 0:
-                    shown.append(np.where(seen, pixels, still))
+                    whole = np.where(seen, pixels, still).astype(np.float32)
+                    shown.append(finder.preparation(whole[None])[0])
         if told is not None:
             told(where.stop, n)
     with np.errstate(invalid="ignore", divide="ignore"):
         before, after = (sums / counts).astype(np.float32)
         means = np.where(in_block > 0, blocks / in_block, still)
     usable = (in_block.max(axis=(1, 2)) >= _FEWEST_PER_BLOCK / 2).nonzero()[0]
-    kept_frames = np.stack(shown) if shown else np.zeros((0, *finder.shape), np.float32)
-    prepared = finder.preparation(kept_frames)
+    prepared = np.stack(shown) if shown else np.zeros((0, 1, 1), np.float32)
     return Stillness(
         mean_before=before,
         mean_after=after,
@@ -161,8 +162,7 @@ def principal_shifts(frames: NDArray[np.float32], finder: Finder) -> FloatArray:
     ends = max(_FEWEST_AT_ENDS, int(_SHARE * len(frames)))
     if len(frames) < 4 * _FEWEST_AT_ENDS:
         return np.zeros(0)
-    flat = (frames - frames.mean(axis=0)).reshape(len(frames), -1).astype(np.float64)
-    _, vectors = np.linalg.eigh(flat @ flat.T)
+    _, vectors = np.linalg.eigh(_products(frames))
     found = []
     for k in range(1, min(_COMPONENTS, len(frames) - 1) + 1):
         order = np.argsort(vectors[:, -k], kind="stable")
@@ -173,6 +173,16 @@ def principal_shifts(frames: NDArray[np.float32], finder: Finder) -> FloatArray:
         shift = MatchedFilter(low, white, (4, 4)).shifts(spectra_of(high[None])).yx_px[0]
         found.append(float(np.hypot(*shift)))
     return np.array(found)
+
+
+def _products(frames: NDArray[np.float32]) -> FloatArray:
+    """Products of all pairs of frames less their mean, a few rows of pixels at a time."""
+    total = np.zeros((len(frames), len(frames)))
+    for row in range(0, frames.shape[1], _ROWS):
+        part = frames[:, row : row + _ROWS].reshape(len(frames), -1).astype(np.float64)
+        part -= part.mean(axis=0)
+        total += part @ part.T
+    return total
 
 
 def _residual(means: NDArray[np.float32]) -> float:

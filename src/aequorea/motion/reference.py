@@ -96,7 +96,7 @@ def align(
     ])  # fmt: skip
     before = np.zeros((len(frames), 2))
     if start is None:
-        image, noise = _most_alike(frames), noise_power(frames, workers)
+        image, noise = _most_alike(frames), noise_power([frames], frames.shape[1:], workers)
         reference = Reference(image=image, noise=noise, n_frames=min(_SEED_FRAMES, len(frames)))
     else:
         known = np.isfinite(start).all(axis=1)
@@ -132,17 +132,27 @@ def averaged(
     good = np.nan_to_num(likeness) > 0.3 * np.nanmedian(likeness)
     if good.sum() < 2:
         good = np.ones(len(frames), bool)
-    frames, motion = frames[good], motion[good]
+    kept = np.flatnonzero(good)
     undo = undo_shifts if motion.ndim == 2 else undo_motion
-    still = undo(frames, motion)
-    seen = np.isfinite(still)
-    n = seen.sum(axis=0)
-    image = np.where(seen, still, 0).sum(axis=0, dtype=np.float64) / np.maximum(n, 1)
-    image[n < max(1, 0.2 * len(frames))] = 0.0
-    still_there = np.repeat(image.astype(np.float32)[None], len(frames), axis=0)
-    rest = frames - undo(still_there, -motion, edges="nearest")
-    noise = noise_power(rest, workers) * len(frames) / max(len(frames) - 1, 1)
-    return Reference(image=image.astype(np.float32), noise=noise, n_frames=len(frames))
+    total, seen_by = np.zeros(frames.shape[1:]), np.zeros(frames.shape[1:], np.int64)
+    for some in _in_batches(kept):
+        still = undo(frames[some], motion[some])
+        seen = np.isfinite(still)
+        total += np.where(seen, still, 0).sum(axis=0, dtype=np.float64)
+        seen_by += seen.sum(axis=0)
+    image = (total / np.maximum(seen_by, 1)).astype(np.float32)
+    image[seen_by < max(1, 0.2 * len(kept))] = 0.0
+    beside = (
+        frames[some]
+        - undo(np.repeat(image[None], len(some), axis=0), -motion[some], edges="nearest")
+        for some in _in_batches(kept)
+    )
+    noise = noise_power(beside, frames.shape[1:], workers) * len(kept) / max(len(kept) - 1, 1)
+    return Reference(image=image, noise=noise, n_frames=len(kept))
+
+
+def _in_batches(index: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    return [index[k : k + _BATCH] for k in range(0, len(index), _BATCH)]
 
 
 def _most_alike(frames: Float32Array) -> Float32Array:

@@ -30,7 +30,10 @@ __all__ = ["Finder", "Motion", "batches", "find_motion", "find_reference", "regi
 
 BATCH_FRAMES = 32  # always: results do not depend on memory or workers
 _RUN_FRAMES = 4
-_KEPT_BY_BINS = 0.8  # share of the information on shifts that binning must keep
+_GAIN_SIDE_PX = 256
+_FEW = 60  # frames that the reference is first made of
+_KEPT_BY_BINS = 0.8  # share of the information on shifts that binning keeps
+_ERROR_PX, _NODE_ERROR_PX = 0.03, 0.25  # or standard errors of the whole and of a place
 _FEWEST_PX = 48  # of a binned frame's shorter side
 _SAMPLE_BYTES = 400 * 2**20
 _FIRST_STEP_PX = 0.5
@@ -232,38 +235,31 @@ def find_reference(
     frames = _sample(movie, n_frames, wanted, set(left_out))
     reach = parameters.max_shift_px or 0.1 * min(shape)
     reach = min(reach, 0.5 * min(shape) - 1)
-    known: FloatArray | None = None
-    preparation = Preparation(stabilise=False, reason="as asked")
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FEW)).round().astype(int)]
+    coarse = Preparation(stabilise=False, reason="as asked").binned(_coarse(shape))
     if parameters.gain is not None:
-        preparation = Preparation.of(frames, gain=parameters.gain, zero=parameters.zero)
-    elif parameters.stabilise is not False:
-        _, found = _aligned(frames, preparation.binned(_coarse(shape)), reach, None, None, workers)
-        known = found.yx_px * _coarse(shape)
-        still = _held_by_whole_pixels(frames, known)
+        coarse = replace(coarse, stabilise=True, gain=parameters.gain, zero=parameters.zero or 0.0)
+    _, found = _aligned(some, coarse, reach, None, None, workers)
+    known = found.yx_px * coarse.bins
+    preparation = coarse.binned(1)
+    if parameters.gain is None and parameters.stabilise is not False:
+        still = _held_by_whole_pixels(_middle(some), known)
         preparation = Preparation.of(still, stabilise=parameters.stabilise)
-    bins = parameters.bins or 1
-    if parameters.bins is None and min(shape) // 2 >= _FEWEST_PX:
-        if known is None:
-            _, found = _aligned(frames, preparation.binned(2), reach, None, None, workers)
-            known = found.yx_px * 2
-        seen = np.isfinite(known).all(axis=1).astype(float)
-        fine = averaged(preparation(frames), np.nan_to_num(known), seen, workers=workers)
-        bins = 2 if _kept_by_two(fine) >= _KEPT_BY_BINS else 1
+    bins = parameters.bins or _enough_bins(some, known, preparation, parameters, workers)
     band = _highpass(shape, parameters.highpass_px, bins)
-    reference, shifts = _aligned(frames, preparation.binned(bins), reach, known, band, workers)
+    rough, _ = _aligned(some, preparation.binned(bins), reach, known, band, workers)
+    reference = _settled(frames, rough, preparation.binned(bins), reach, band, workers)
     preparation = preparation.binned(bins)
     elastic = None
     if parameters.model == "nonrigid":
         prepared = preparation(frames)
         nodes = nodes_for(reference.image.shape, parameters.node_distance_px / bins)
-        elastic, reference = _bent(
-            prepared, reference, shifts, nodes, reach / bins, band, bins, workers
-        )
+        elastic, reference = _bent(prepared, reference, nodes, reach / bins, band, bins, workers)
     finder = Finder(
         preparation=preparation, reference=reference, max_shift_px=reach, elastic=elastic,
         band=band, shape=(shape[0], shape[1]), still=np.zeros(shape, np.float32),
     )  # fmt: skip
-    return replace(finder, still=_still(frames, finder, workers))
+    return replace(finder, still=_still(some, finder, workers))
 
 
 def find_motion(
@@ -355,9 +351,7 @@ def _sample(movie: LazyArray, n_frames: int, wanted: int, left_out: set[int]) ->
     frames = np.concatenate(runs) if runs else np.zeros((0,))
     if len(frames):
         flat = frames.reshape(len(frames), -1)
-        seen = np.ptp(flat.astype(np.float64), axis=1) if frames.dtype.kind == "f" else (
-            flat.max(axis=1) - flat.min(axis=1).astype(np.int64)
-        )  # fmt: skip
+        seen = np.array([float(f.max()) - float(f.min()) for f in flat])
         frames = frames[np.isfinite(seen) & (seen > 0)]
     if len(frames) < 2:
         raise InputError(
@@ -385,6 +379,13 @@ def _aligned(
     return align(preparation(frames), limits, start=start, band=band, workers=workers)
 
 
+def _middle(frames: NDArray[Any]) -> NDArray[Any]:
+    """The middle of frames, large enough to tell the gain by."""
+    cuts = [slice(max(0, (n - _GAIN_SIDE_PX) // 2), (n + _GAIN_SIDE_PX) // 2) for n in
+            frames.shape[1:]]  # fmt: skip
+    return frames[:, cuts[0], cuts[1]]
+
+
 def _held_by_whole_pixels(frames: NDArray[Any], shift_px: FloatArray) -> NDArray[Any]:
     """Counts as they are, moved by whole pixels: motion no longer makes neighbours alike."""
     whole = np.rint(np.nan_to_num(shift_px)).astype(int)
@@ -407,21 +408,64 @@ def _highpass(shape: list[int], cutoff_px: float | None, bins: int) -> FloatArra
     return 1 - np.exp(-0.5 * (frequency * cutoff_px / bins) ** 2)
 
 
-def _kept_by_two(reference: Reference) -> float:
-    """Share of what is known of shifts that sums of 2 x 2 pixels keep."""
-    height, width = reference.image.shape
+def _enough_bins(
+    frames: NDArray[Any],
+    known_px: FloatArray,
+    preparation: Preparation,
+    parameters: MotionParameters,
+    workers: int,
+) -> int:
+    """Squares of 2 x 2 pixels, where they lose little of what is known, or little that counts.
+
+    The error of the shift of a whole frame, and of a node, are told by the information that the
+    spectrum of the reference holds above that of the noise.
+    """
+    shape = frames.shape[1:]
+    seen = np.isfinite(known_px).all(axis=1).astype(float)
+    fine = averaged(preparation(frames), np.nan_to_num(known_px), seen, workers=workers)
+    height, width = shape
     fy, fx = fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None]
-    power = np.abs(fft.rfft2(reference.image.astype(np.float64))) ** 2 * reference.whitening**2
-    known = power * (fy**2 + fx**2)
+    twice = np.where((fx == 0) | (fx == 0.5), 1.0, 2.0)
+    power = np.abs(fft.rfft2(fine.image.astype(np.float64))) ** 2 * fine.whitening**2 * twice
+    known = power * (2 * np.pi) ** 2 * (fy**2 + fx**2) / (2 * height * width)
+    nodes = 1
+    if parameters.model == "nonrigid":
+        nodes = int(np.prod(nodes_for((height, width), parameters.node_distance_px)))
+    if min(shape) // 2 < _FEWEST_PX:
+        return 1
     passed = (np.cos(np.pi * fy) * np.cos(np.pi * fx)) ** 2
-    passed = passed * (np.abs(fy) <= 0.25) * (fx <= 0.25)
-    return float((known * passed).sum() / max(known.sum(), 1e-30))
+    left = (known * passed * (np.abs(fy) <= 0.25) * (fx <= 0.25)).sum()
+    error = np.sqrt(nodes / left) if left > 0 else np.inf
+    good = _ERROR_PX if nodes == 1 else _NODE_ERROR_PX
+    return 2 if left >= _KEPT_BY_BINS * known.sum() or error <= good else 1
+
+
+def _settled(
+    frames: NDArray[Any],
+    rough: Reference,
+    preparation: Preparation,
+    reach: float,
+    band: FloatArray | None,
+    workers: int,
+) -> Reference:
+    """The reference of all frames, placed by that of a few."""
+    prepared = preparation(frames)
+    limits = (reach / preparation.bins, reach / preparation.bins)
+    shifts = rough.matched(limits, band).shifts(_all_spectra(prepared, workers))
+    moved = shifts.yx_px - np.nanmedian(shifts.yx_px, axis=0)
+    return averaged(prepared, np.nan_to_num(moved), shifts.likeness, workers=workers)
+
+
+def _all_spectra(frames: NDArray[np.float32], workers: int) -> NDArray[np.complex64]:
+    return np.concatenate([
+        spectra_of(frames[k : k + BATCH_FRAMES], workers)
+        for k in range(0, len(frames), BATCH_FRAMES)
+    ])  # fmt: skip
 
 
 def _bent(
     frames: NDArray[np.float32],
     reference: Reference,
-    shifts: Shifts,
     nodes: tuple[int, int],
     reach: float,
     band: FloatArray | None,
@@ -430,20 +474,18 @@ def _bent(
 ) -> tuple[Elastic, Reference]:
     """The reference once more, of frames whose deformation is undone."""
     step = _FIRST_STEP_PX / bins
-    spectra = np.concatenate([
-        spectra_of(frames[k : k + BATCH_FRAMES], workers)
-        for k in range(0, len(frames), BATCH_FRAMES)
-    ])  # fmt: skip
-    every = max(1, len(frames) // 100)
+    spectra = _all_spectra(frames, workers)
+    some = slice(None, None, max(1, len(frames) // _FEW))
+    field: FloatArray | None = None
+    shifts = reference.matched((reach, reach), band).shifts(spectra)
     for _ in range(2):
         start = np.nan_to_num(shifts.yx_px)[:, None, None] + np.zeros((*nodes, 2))
         elastic = Elastic.of(reference.image, reference.whitening, nodes, step)
-        some = slice(None, None, every)
         elastic = elastic.with_step_of(spectra[some], start[some], shifts.likeness[some], workers)
-        field, _ = elastic.fields(spectra, start, shifts.likeness, workers)
+        field, _ = elastic.fields(spectra, start, shifts.likeness, workers, initial=field)
         middle = np.median(field, axis=0)
         reference = averaged(frames, field - middle, shifts.likeness, workers=workers)
-        step = elastic.step_px
+        field, step = field - middle, elastic.step_px
         shifts = reference.matched((reach, reach), band).shifts(spectra)
     return Elastic.of(reference.image, reference.whitening, nodes, step), reference
 

@@ -17,6 +17,13 @@ from aequorea.model import Image
 from aequorea.pipelines.cells.workflow import count
 from aequorea.pipelines.colocalization import colocalize
 from aequorea.pipelines.colocalization.parameters import ColocalizationParameters
+from aequorea.pipelines.demo_movies import (
+    STORAGE_COLUMNS,
+    movie_truth,
+    simulated_movie,
+    storage_rows,
+)
+from aequorea.pipelines.movies import register
 from aequorea.pipelines.run.progress import Quiet
 from aequorea.report.index import Comparison, IndexEntry, write_index
 
@@ -81,7 +88,7 @@ def run_demo(
     ----------
     out : Path
         A new or empty directory, or that of an earlier demo.
-    only : {"coloc", "cells", "confocal"}, optional
+    only : {"coloc", "cells", "confocal", "register"}, optional
         One workflow; all if not given.
     progress : Progress, optional
     tell : callable, optional
@@ -105,6 +112,7 @@ def run_demo(
         paths, parts = example.inputs(out / "inputs")
         told = _Named(progress or Quiet(), example.name)
         place = out / example.name
+        rows: Sequence[Sequence[str]] = ()
         if example.workflow == "confocal":
             from aequorea.pipelines.confocal.study import analyse_study
 
@@ -119,6 +127,9 @@ def run_demo(
             settings = dict(example.settings)
             markers = sum(name.startswith("marker") for name in settings)
             result = count(paths, parameters=settings, markers=markers, out=place, progress=told)
+        elif example.workflow == "register":
+            result = register(paths[0], out=place, progress=told)
+            rows = storage_rows(paths[0], out / "inputs")
         else:
             result = colocalize(
                 paths, parameters=_settings(example, parts), out=place, progress=told
@@ -130,6 +141,8 @@ def run_demo(
                 report=result.report,
                 thumbnail_png=_thumbnail(paths),
                 comparisons=tuple(example.compare(result)),
+                columns=STORAGE_COLUMNS if rows else (),
+                rows=rows,
             )
         )
     for entry in entries:
@@ -388,6 +401,10 @@ def _thumbnail(paths: Sequence[Path]) -> bytes:
     planes = []
     for path in paths:
         image = aequorea.open(path)
+        if "t" in image.axes:  # a movie: the first frame beside the mean of all
+            frames = np.asarray(image.data[:])
+            planes += [frames[0], frames.mean(axis=0)]
+            continue
         planes += [_flat(np.asarray(image.channel(k))) for k in range(len(image.channels))]
     step = max(1, -(-max(planes[0].shape) // _THUMBNAIL_PX))
     first, second = (stretch(plane[::step, ::step]) for plane in planes[:2])
@@ -482,5 +499,15 @@ _EXAMPLES = (
         "images; conditions compared with the animal as the unit.",
         inputs=_simulated_study,
         compare=_study_truth,
+    ),
+    _Example(
+        name="registered-movie",
+        workflow="register",
+        title="Movie: four photons per pixel, moving and bending",
+        text="A simulated two-photon movie of cells that fire, whose frames jump and bend. Its "
+        "motion is found, undone and shown before and after; stored as photons, raw counts take "
+        "a fraction of their size. (Picture: one frame, green, and the mean of all, magenta.)",
+        inputs=lambda inputs: ([simulated_movie(inputs)], {}),
+        compare=movie_truth,
     ),
 )

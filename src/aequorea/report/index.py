@@ -84,6 +84,8 @@ class IndexEntry:
     thumbnail_png : bytes or None
     comparisons : sequence of Comparison
         For simulated data, whose truth is known.
+    columns, rows : sequence of str, sequence of sequence of str
+        A further table, if there is one.
     """
 
     title: str
@@ -91,6 +93,8 @@ class IndexEntry:
     report: Path
     thumbnail_png: bytes | None = None
     comparisons: Sequence[Comparison] = ()
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
 
 
 def write_index(
