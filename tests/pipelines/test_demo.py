@@ -4,8 +4,9 @@ from importlib.resources import files
 
 import pytest
 
+import aequorea
 from aequorea.errors import OutputError
-from aequorea.pipelines import demo
+from aequorea.pipelines import demo, demo_movies
 
 
 def test_the_page_leads_to_reports_with_truth_beside_measurement(tmp_path, monkeypatch):
@@ -23,6 +24,19 @@ def test_the_page_leads_to_reports_with_truth_beside_measurement(tmp_path, monke
     assert (tmp_path / "demo/simulated-fields/report.html").exists()
     again = demo.run_demo(tmp_path / "demo")
     assert again.read_text() == text
+
+
+def test_the_movie_is_held_against_its_truth(tmp_path, monkeypatch):
+    (movie,) = (e for e in demo._EXAMPLES if e.workflow == "register")
+    monkeypatch.setattr(demo, "_EXAMPLES", (movie,))
+    monkeypatch.setattr(demo_movies, "_FRAMES", 80)
+    monkeypatch.setattr(demo_movies, "_SIDE_PX", 96)
+    told = []
+    page = demo.run_demo(tmp_path / "demo", only="register", tell=told.append).read_text()
+    error = next(line for line in told if "error of the motion" in line)
+    assert float(error.rsplit(" ", 1)[1]) < 0.5
+    assert "photons, cells of 0.5 SD" in page
+    assert 'href="registered-movie/report.html"' in page
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
@@ -58,6 +72,8 @@ def test_every_example_has_valid_settings_and_readable_inputs(tmp_path, example)
         study = load_study(parts["study"])
         assert len(study.samples) == 16
         assert len({s.animal for s in study.samples}) == 8
+    elif example.workflow == "register":
+        assert aequorea.open_movie(paths[0]).sizes == {"t": 300, "y": 160, "x": 160}
     elif example.workflow == "cells":
         assert effective_parameters(example.settings).values.roles[0] == "cell"
     else:

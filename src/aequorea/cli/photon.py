@@ -45,10 +45,9 @@ def gain(
     movie : Path
         Raw counts: a file, or the folder of a recording.
     """
-    from aequorea.io.photon_store import plane_for_transfer
-    from aequorea.photon import photon_transfer
+    from aequorea.io.photon_store import plane_for_transfer, transfer_of
 
-    found = photon_transfer(plane_for_transfer(_opened(movie, channel)))
+    found = transfer_of(plane_for_transfer(_opened(movie, channel)))
     if plot is not None:
         _draw(found, movie.name, plot)
     if as_json:

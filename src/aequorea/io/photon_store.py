@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from aequorea.errors import FileFormatError, InputError, OutputError
 from aequorea.io.atomic import refuse_existing, take_place
 from aequorea.io.ome_zarr import OURS
 from aequorea.io.ome_zarr_writer import VERSION, kept_exactly, multiscale, omero
+from aequorea.motion import held_still
 from aequorea.photon.quantise import COUNT_TYPES, Quantiser
 from aequorea.photon.transfer import photon_transfer
 
@@ -33,13 +34,20 @@ if TYPE_CHECKING:
 
     Told = Callable[[int, int], None]
 
-__all__ = ["PhotonStatistics", "photon_statistics", "plane_for_transfer", "write_photon_store"]
+__all__ = [
+    "PhotonStatistics",
+    "photon_statistics",
+    "plane_for_transfer",
+    "transfer_of",
+    "write_photon_store",
+]
 
 _CHUNK_BYTES = 64 * 2**20
 _TILE_FRAMES = 32
 _NOTE = "unfinished.json"
 _FORMAT = 1
 _FRAMES_LOOKED_AT = 256
+_MOVED = "the movie moves: estimated from frames spread over it, held still by whole pixels"
 _LEVELS, _REACH_SD = 200, 8.0
 
 
@@ -105,6 +113,28 @@ def plane_for_transfer(movie: Image) -> Image:
         )
     middle = {"c": 0, "z": movie.sizes.get("z", 1) // 2}
     return movie.isel(**{axis: k for axis, k in middle.items() if axis in movie.axes})
+
+
+def transfer_of(plane: Image) -> PhotonTransfer:
+    """How many counts a photon makes in a movie (t, y, x), which may move.
+
+    Motion makes the noise of neighbouring pixels alike, as interpolation does. A movie that is
+    refused for that is tried once more with its frames moved by whole pixels; if it is refused
+    again, motion was not the reason.
+
+    Raises
+    ------
+    InputError
+        As :func:`aequorea.photon.photon_transfer`.
+    """
+    try:
+        return photon_transfer(plane.data)
+    except InputError as refused:
+        try:
+            found = photon_transfer(held_still(plane.data))
+        except InputError:
+            raise refused from None
+        return replace(found, notes=(*found.notes, _MOVED))
 
 
 def write_photon_store(
@@ -175,7 +205,7 @@ def write_photon_store(
         raise InputError("gain and zero go together: give both, or neither to have them estimated")
     found = None
     if gain is None or zero is None:
-        found = photon_transfer(plane)
+        found = transfer_of(plane)
         gain, zero = found.gain, found.zero
     Quantiser(gain=gain, zero=zero, step=step, dtype=movie.dtype.name)
     settings = {

@@ -8,7 +8,7 @@ from typing import Any
 _HOMES = {
     "parameters": ("MotionParameters",),
     "quality": ("Stillness", "crispness", "principal_shifts", "stillness"),
-    "registration": ("Finder", "Motion", "find_motion", "find_reference", "register"),
+    "registration": ("Finder", "Motion", "find_motion", "find_reference", "held_still", "register"),
     "view": ("registered",),
     "warp": ("undo_motion", "undo_shifts"),
 }

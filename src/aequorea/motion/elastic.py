@@ -9,7 +9,8 @@ by expectation maximisation (Dempster et al. 1977, doi:10.1111/j.2517-6161.1977.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ _SETTLED_PX = 0.01
 _LONGEST_STEP_PX = 1.0
 _BORDER_PX = 3
 _ROUNDS = 8
+_SMALLEST_PX, _FADE = 40, 0.2
 _LEAST_PX, _MOST_PX = 0.01, 4.0
 
 
@@ -53,6 +55,9 @@ class Elastic:
     nodes : (int, int)
     step_px : float, px
         SD of the difference between the displacements of neighbouring nodes.
+    coarse : Elastic or None
+        The same at half the size, of low frequencies: finds what moves farther than fine
+        structure is apart.
     """
 
     reference: Float32Array
@@ -63,14 +68,34 @@ class Elastic:
     roughness: FloatArray
     nodes: tuple[int, int]
     step_px: float
+    coarse: Elastic | None = None
 
     @classmethod
     def of(
         cls, reference: Float32Array, whitening: FloatArray, nodes: tuple[int, int], step_px: float
     ) -> Elastic:
         """From a reference image and what whitens frames."""
-        shape = reference.shape
-        spectrum = spectra_of(reference[None])[0] * whitening
+        spectrum, shape = spectra_of(reference[None])[0], reference.shape
+        fine = cls._of_spectrum(spectrum, shape, whitening, nodes, step_px)
+        half = (shape[0] // 2, shape[1] // 2)
+        if min(half) < _SMALLEST_PX:
+            return fine
+        kept = 2 * _lowest(whitening[None], half)[0] * _fading(half)
+        coarse = cls._of_spectrum(
+            _lowest(spectrum[None], half)[0], half, kept, nodes, step_px * half[1] / shape[1]
+        )
+        return replace(fine, coarse=coarse)
+
+    @classmethod
+    def _of_spectrum(
+        cls,
+        spectrum: npt.NDArray[np.complex64],
+        shape: tuple[int, ...],
+        whitening: FloatArray,
+        nodes: tuple[int, int],
+        step_px: float,
+    ) -> Elastic:
+        spectrum = spectrum * whitening
         white = np.asarray(fft.irfft2(spectrum, shape), dtype=np.float64)
         slope_y, slope_x = (np.asarray(np.gradient(white, axis=d)) for d in range(2))
         for slope in (slope_y, slope_x):
@@ -90,7 +115,11 @@ class Elastic:
 
     def with_step(self, step_px: float) -> Elastic:
         """The same, nodes held together otherwise."""
-        return Elastic(**{**self.__dict__, "step_px": step_px})
+        coarse = self.coarse
+        if coarse is not None:
+            scale = coarse.reference.shape[1] / self.reference.shape[1]
+            coarse = replace(coarse, step_px=step_px * scale)
+        return replace(self, step_px=step_px, coarse=coarse)
 
     def fields(
         self,
@@ -111,8 +140,14 @@ class Elastic:
         likeness : ndarray, shape (t,)
             Contrast of each frame over the reference's.
         initial : ndarray, shape (t, rows, columns, 2), px, optional
-            Where the steps begin, if not at ``start``.
+            Where the steps begin, if not where the coarse image of half the size leads to.
         """
+        if initial is None and self.coarse is not None:
+            half = self.coarse.reference.shape
+            scale = np.array(half) / np.array(self.reference.shape)
+            low = np.asarray(_lowest(spectra, half), dtype=np.complex64)
+            led, _ = self.coarse.fields(low, start * scale, likeness, workers)
+            initial = led / scale
         white = fft.irfft2(spectra * self.whitening, self.reference.shape, workers=workers)
         white = np.ascontiguousarray(white, dtype=np.float32)
         prior = np.kron(np.eye(2), self.roughness) / self.step_px**2
@@ -161,6 +196,23 @@ class Elastic:
             if settled:
                 break
         return model
+
+
+def _lowest(spectra: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The part of half spectra that an image of half the pixels along each axis has.
+
+    White noise keeps its variance.
+    """
+    height, width = shape
+    above = height // 2
+    rows = [spectra[:, : height - above], spectra[:, spectra.shape[1] - above :]]
+    return np.concatenate(rows, axis=1)[:, :, : width // 2 + 1] * np.float32(0.5)
+
+
+def _fading(shape: tuple[int, ...]) -> FloatArray:
+    """Falls towards the highest frequencies, so that what was cut off leaves no ripples."""
+    frequency = np.hypot(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None])
+    return np.asarray(np.exp(-0.5 * (frequency / _FADE) ** 2))
 
 
 def _hats(n: int, nodes: int) -> FloatArray:

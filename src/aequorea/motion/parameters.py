@@ -22,9 +22,12 @@ class MotionParameters(Parameters):
     """Largest shift looked for along each axis; a tenth of the shorter side if not given. Frames
     that reach it are marked."""
 
-    max_deviation_px: float = option(6.0, unit="px", gt=0)
+    max_deviation_px: float = option(10.0, unit="px", gt=0)
     """Frames in which a place moves farther than this from the whole are marked, and moved as a
     whole."""
+
+    bidirectional: bool = False
+    """Rows are scanned back and forth: find how far odd rows are off, and put them in line."""
 
     node_distance_px: float = option(40.0, unit="px", ge=8)
     """Distance of the nodes between which the motion changes linearly."""

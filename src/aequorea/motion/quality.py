@@ -52,6 +52,9 @@ class Stillness:
     principal_shift_px : ndarray, shape (k,), px
         Shift between the frames at the two ends of each principal component; empty for short
         movies.
+    saturated_share : float
+        Of all pixels, at the largest value that whole numbers of the movie's type have; NaN for
+        other numbers.
     """
 
     mean_before: NDArray[np.float32]
@@ -62,6 +65,7 @@ class Stillness:
     crispness_after: float
     residual_px: float
     principal_shift_px: FloatArray
+    saturated_share: float
 
 
 def stillness(
@@ -89,10 +93,16 @@ def stillness(
     in_block = np.zeros((len(blocks), *finder.shape), np.int32)
     every = max(1, n // _FRAMES_FOR_COMPONENTS)
     shown = []
+    saturated = 0
+    kind = np.dtype(movie.dtype)
+    whole_numbers = kind.kind in "ui"
+    highest = np.iinfo(kind).max if whole_numbers else 0
     for where in batches(n):
         frames = np.asarray(movie[where])
         after = motion.undone(frames, where)
         before = frames.astype(np.float32)
+        if whole_numbers:
+            saturated += int((frames == highest).sum())
         for k, pixels in enumerate((before, after)):
             correlation[k, where] = _correlations(pixels, still)
             kept = pixels[good[where]]
@@ -124,6 +134,7 @@ def stillness(
         crispness_after=crispness(after),
         residual_px=_residual(means[usable].astype(np.float32)),
         principal_shift_px=principal_shifts(prepared, finder) * finder.preparation.bins,
+        saturated_share=saturated / (n * before.size) if whole_numbers else float("nan"),
     )
 
 

@@ -11,6 +11,7 @@ from scipy import fft
 from aequorea.errors import InputError
 from aequorea.motion.elastic import Elastic, nodes_for
 from aequorea.motion.frames import Preparation, evenly_spread
+from aequorea.motion.line_phase import align_rows, line_phase
 from aequorea.motion.matched import MatchedFilter, Shifts, spectra_of
 from aequorea.motion.parameters import MotionParameters
 from aequorea.motion.reference import Reference, align, averaged
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     Told = Callable[[int, int], None]
 
-__all__ = ["Finder", "Motion", "batches", "find_motion", "find_reference", "register"]
+__all__ = ["Finder", "Motion", "batches", "find_motion", "find_reference", "held_still", "register"]
 
 BATCH_FRAMES = 32  # always: results do not depend on memory or workers
 _RUN_FRAMES = 4
@@ -63,6 +64,8 @@ class Motion:
         How far the match with the reference rises above chance, in SD.
     reason : tuple of str, length t
         Why a frame is marked; empty for good ones.
+    line_phase_px : float, px
+        How far odd rows lie to the right of even ones; 0 where that was not looked for.
     """
 
     shift_yx_px: FloatArray
@@ -71,6 +74,7 @@ class Motion:
     likeness: FloatArray
     snr: FloatArray
     reason: tuple[str, ...]
+    line_phase_px: float = 0.0
 
     @property
     def good(self) -> NDArray[np.bool_]:
@@ -87,6 +91,8 @@ class Motion:
     ) -> NDArray[np.float32]:
         """Frames ``where`` of the movie with their motion undone."""
         options = {"interpolation": interpolation, "edges": edges}
+        if self.line_phase_px:
+            frames = align_rows(frames, self.line_phase_px)
         if self.field_yx_px is None:
             return undo_shifts(frames, self.shift_yx_px[where], **options)
         return undo_motion(frames, self.field_yx_px[where], **options)
@@ -110,6 +116,7 @@ class Finder:
         Of frames.
     still : ndarray of float32, shape (y, x)
         Mean of the frames of the reference, motion undone, in the movie's own unit.
+    line_phase_px : float, px
     """
 
     preparation: Preparation
@@ -119,6 +126,7 @@ class Finder:
     band: FloatArray | None
     shape: tuple[int, int]
     still: NDArray[np.float32]
+    line_phase_px: float = 0.0
 
     def matched(self) -> MatchedFilter:
         """The filter for whole-frame shifts."""
@@ -212,6 +220,42 @@ def register(
     return find_motion(movie, finder, parameters, left_out=left_out, workers=workers, told=told)
 
 
+def held_still(movie: LazyArray, *, frames: int = 200, workers: int = 1) -> NDArray[Any]:
+    """Frames spread over a movie, moved by whole pixels so that the scene stays where it is.
+
+    Their counts are as recorded: what is left of the noise is that of the detector, as
+    :func:`aequorea.photon.photon_transfer` needs it.
+
+    Parameters
+    ----------
+    movie : lazy array, shape (t, y, x)
+    frames : int
+        So many at most.
+    workers : int
+
+    Returns
+    -------
+    ndarray, shape (n, rows, columns)
+        The part that all frames see, but for those that moved farthest.
+
+    Raises
+    ------
+    InputError
+        As :func:`register`.
+    """
+    n_frames, *shape = (int(n) for n in movie.shape)
+    if len(shape) != 2 or min(shape) < 16:
+        raise InputError(f"expected frames of 16 x 16 pixels at least, got shape {movie.shape}")
+    some = _sample(movie, n_frames, frames, set())
+    plain = Preparation(stabilise=False, reason="as asked").binned(_coarse(shape))
+    reach = 0.1 * min(shape)
+    few = some[np.linspace(0, len(some) - 1, min(len(some), _FEW)).round().astype(int)]
+    rough, _ = _aligned(few, plain, reach, None, None, workers)
+    limits = (reach / plain.bins, reach / plain.bins)
+    shifts = rough.matched(limits).shifts(_all_spectra(plain(some), workers))
+    return _held_by_whole_pixels(some, shifts.yx_px * plain.bins)
+
+
 def find_reference(
     movie: LazyArray,
     parameters: MotionParameters,
@@ -233,6 +277,9 @@ def find_reference(
         )
     wanted = min(parameters.reference_frames, max(20, _SAMPLE_BYTES // (4 * shape[0] * shape[1])))
     frames = _sample(movie, n_frames, wanted, set(left_out))
+    raw, phase = frames, line_phase(frames) if parameters.bidirectional else 0.0
+    if phase:
+        frames = align_rows(frames, phase)
     reach = parameters.max_shift_px or 0.1 * min(shape)
     reach = min(reach, 0.5 * min(shape) - 1)
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FEW)).round().astype(int)]
@@ -243,7 +290,8 @@ def find_reference(
     known = found.yx_px * coarse.bins
     preparation = coarse.binned(1)
     if parameters.gain is None and parameters.stabilise is not False:
-        still = _held_by_whole_pixels(_middle(some), known)
+        counts = raw[np.linspace(0, len(raw) - 1, len(some)).round().astype(int)]
+        still = _held_by_whole_pixels(_middle(counts), known)
         preparation = Preparation.of(still, stabilise=parameters.stabilise)
     bins = parameters.bins or _enough_bins(some, known, preparation, parameters, workers)
     band = _highpass(shape, parameters.highpass_px, bins)
@@ -258,6 +306,7 @@ def find_reference(
     finder = Finder(
         preparation=preparation, reference=reference, max_shift_px=reach, elastic=elastic,
         band=band, shape=(shape[0], shape[1]), still=np.zeros(shape, np.float32),
+        line_phase_px=phase,
     )  # fmt: skip
     return replace(finder, still=_still(some, finder, workers))
 
@@ -276,7 +325,10 @@ def find_motion(
     matched = finder.matched()
     n = int(movie.shape[0])
     for where in batches(n):
-        parts.append(finder.batch(np.asarray(movie[where]), matched, workers))
+        frames = np.asarray(movie[where])
+        if finder.line_phase_px:
+            frames = align_rows(frames, finder.line_phase_px)
+        parts.append(finder.batch(frames, matched, workers))
         if told is not None:
             told(where.stop, n)
     return joined(parts, finder, parameters, left_out)
@@ -332,6 +384,7 @@ def joined(
     return Motion(
         shift_yx_px=shift, field_yx_px=field, error_px=error, likeness=likeness, snr=snr,
         reason=tuple(str(r) for r in reason),
+        line_phase_px=finder.line_phase_px,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from aequorea.errors import AxisMismatchError, InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Edges", "Interpolation", "undo_motion", "undo_shifts"]
+__all__ = ["Edges", "Interpolation", "tap_weights", "undo_motion", "undo_shifts"]
 
 Interpolation = Literal["cubic", "linear", "nearest"]
 Edges = Literal["nan", "nearest"]
@@ -61,7 +61,7 @@ def undo_shifts(
     _check(interpolation, edges)
     if interpolation == "nearest":
         shift = np.rint(shift)
-    weights = _weights(interpolation)
+    weights = tap_weights(interpolation)
     moved = _rigid(np.ascontiguousarray(frames), shift, weights, edges == "nan")
     return np.asarray(moved, dtype=np.float32)
 
@@ -96,7 +96,7 @@ def undo_motion(
     if min(field.shape[1:3]) < 2:
         raise InputError(f"field_yx_px: expected 2 nodes or more, found {field.shape[1:3]}")
     _check(interpolation, edges)
-    weights = _weights(interpolation)
+    weights = tap_weights(interpolation)
     moved = _elastic(np.ascontiguousarray(frames), field, weights, edges == "nan")
     return np.asarray(moved, dtype=np.float32)
 
@@ -109,7 +109,7 @@ def _check(interpolation: str, edges: str) -> None:
         raise InputError(f"edges: expected nan or nearest, got {edges!r}")
 
 
-def _weights(interpolation: str) -> NDArray[np.float32]:
+def tap_weights(interpolation: str) -> NDArray[np.float32]:
     """Of the pixels at -1, 0, 1 and 2, for each fraction of a pixel."""
     u = np.arange(_STEPS + 1)[:, None] / _STEPS
     away = np.abs(u - np.array([-1.0, 0.0, 1.0, 2.0]))

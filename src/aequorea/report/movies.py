@@ -34,6 +34,7 @@ _VIEW_BYTES, _GRAPH_BYTES = 1_600_000, 260_000
 _MANY_MARKED = 0.05
 _UNSURE_PX, _LEFT_PX = 0.3, 0.5
 _MOST_PLANES = 4
+_SATURATED = 1e-4
 PREVIEW = "preview.webp"
 BEFORE, AFTER = "mean before", "mean after"
 
@@ -160,6 +161,11 @@ def _of_light(run: RunContents) -> Iterator[Check]:
             yield note(
                 f"{where}Frames show little that could be placed: the standard error of a shift is "
                 f"{fixed(row['error_px'], 2)} px. Shifts smaller than that are noise."
+            )
+        if row["saturated_share"] > _SATURATED:
+            yield note(
+                f"{where}{percent(row['saturated_share'])} of all pixels are at the largest value "
+                "the type of the movie holds: what is brighter is cut off."
             )
         if not row["stabilised"] and row["not_stabilised"] != "as asked":
             yield note(
@@ -289,6 +295,8 @@ def _tables(run: RunContents) -> Iterator[tuple[str, DataTable]]:
         "crispness_after": "after",
         "residual_px": "motion left (px)",
         "principal_shift_mean_px": "shift of components (px)",
+        "line_phase_px": "odd rows off (px)",
+        "saturated_share": "saturated (share)",
         "bins": "binned",
         "node_step_px": "nodes held to (px)",
     }
@@ -317,6 +325,12 @@ def _methods(run: RunContents) -> MethodsText:
             "Counts were transformed to constant variance (generalised Anscombe transform; "
             f"{number(row['gain'])} counts per photon above {number(row['zero'])})",
             "anscombe1948",
+        )
+    if p("motion.bidirectional"):
+        phases = ", ".join(fixed(v, 2) for v in planes["line_phase_px"])
+        text.say(
+            f"Odd rows, scanned in the other direction, were {phases} px off those beside them and "
+            "put in line by cubic convolution"
         )
     bins = int(planes["bins"].max())
     if bins > 1:

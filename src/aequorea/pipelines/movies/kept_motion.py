@@ -24,7 +24,8 @@ def write_motion(planes: Sequence[Motion], path: Path) -> None:
     """Write the motion of all planes.
 
     Arrays, with planes along axis 1: ``shift_yx_px``, ``field_yx_px`` (nonrigid only),
-    ``error_px``, ``likeness``, ``snr``, ``reason``; and ``format``.
+    ``error_px``, ``likeness``, ``snr``, ``reason``, ``line_phase_px`` (one per plane); and
+    ``format``.
     """
     arrays = {
         "format": np.array(_FORMAT),
@@ -32,6 +33,7 @@ def write_motion(planes: Sequence[Motion], path: Path) -> None:
     }
     for name in ("shift_yx_px", "error_px", "likeness", "snr"):
         arrays[name] = np.stack([getattr(m, name) for m in planes], axis=1)
+    arrays["line_phase_px"] = np.array([m.line_phase_px for m in planes])
     fields = [m.field_yx_px for m in planes if m.field_yx_px is not None]
     if fields:
         arrays["field_yx_px"] = np.stack(fields, axis=1)
@@ -70,6 +72,7 @@ def read_motion(path: str | os.PathLike[str]) -> tuple[Motion, ...]:
             likeness=arrays["likeness"][:, p],
             snr=arrays["snr"][:, p],
             reason=tuple(arrays["reason"][:, p].tolist()),
+            line_phase_px=float(arrays["line_phase_px"][p]),
         )
         for p in range(arrays["shift_yx_px"].shape[1])
     )

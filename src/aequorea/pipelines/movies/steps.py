@@ -223,6 +223,8 @@ def plane_row(motion: Motion, look: Stillness, finder: Finder, z: int) -> dict[s
         "residual_px": look.residual_px,
         "principal_shift_mean_px": float(some.mean()) if len(some) else np.nan,
         "principal_shift_largest_px": float(some.max()) if len(some) else np.nan,
+        "line_phase_px": motion.line_phase_px,
+        "saturated_share": look.saturated_share,
         "bins": prepared.bins,
         "stabilised": prepared.stabilise,
         "gain": prepared.gain if prepared.stabilise else np.nan,
