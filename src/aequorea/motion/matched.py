@@ -160,14 +160,12 @@ class MatchedFilter:
         )
         last = np.array([self.sy[-1], self.sx[-1]])
         beyond = (np.abs(start) >= np.maximum(last, 1)).any(axis=1)
-        known = np.abs(np.array(curvature))
-        det = known[:, 0] * known[:, 2] - known[:, 1] ** 2
+        det = curvature[:, 0] * curvature[:, 2] - curvature[:, 1] ** 2
+        concave = (curvature[:, 0] > 0) & (curvature[:, 2] > 0) & (det > 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            error = np.sqrt(np.stack([known[:, 2], known[:, 0]], axis=1) / det[:, None])
-            expected = np.sqrt(
-                np.diag(np.linalg.pinv(self._information)) * self.energy / height[:, None]
-            )
-        concave = (curvature[:, 0] > 0) & (det > 0)
+            error = np.sqrt(np.stack([curvature[:, 2], curvature[:, 0]], axis=1) / det[:, None])
+            known = np.diag(np.linalg.pinv(self._information))
+            expected = np.sqrt(known * self.energy / height[:, None])
         return Shifts(
             yx_px=np.where(np.isfinite(height)[:, None], at, np.nan),
             error_px=np.where(concave[:, None], error, expected),

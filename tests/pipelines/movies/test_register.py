@@ -70,6 +70,15 @@ def test_the_movie_is_read_without_its_motion(run, file):
     np.testing.assert_array_equal(np.asarray(opened.data[-1, 4]), whole[-1, 4])
 
 
+def test_a_movie_that_is_gone_is_told(movie, tmp_path):
+    path = tmp_path / "gone.ome.tif"
+    write_ome_tiff(movie.image, path)
+    register(path, parameters=FEW, out=tmp_path / "out")
+    path.unlink()
+    with pytest.raises(InputError, match=r"is not at .*gone"):
+        open_registered(tmp_path / "out")
+
+
 def test_the_page_stands_alone(run):
     page = run.report.read_text(encoding="utf-8")
     assert "Every frame could be placed" in page

@@ -140,7 +140,11 @@ def open_registered(run: str | os.PathLike[str], *, channel: str | None = None) 
         if value is not None:
             tree.setdefault(group, {})[name] = value
     values = RegisterParameters.model_validate(tree)
-    movie = _opened(Path(record["inputs"]["movie"]["path"]), values)
+    source = record["inputs"]["movie"]
+    where = Path(source.get("resolved", source["path"]))
+    if not where.exists():
+        raise InputError(f"{run}: its movie is not at {where} any more")
+    movie = _opened(where, values)
     wanted = values.movie.channel if channel is None else channel
     opened: Image = registered(
         one_channel(movie, wanted),
