@@ -64,6 +64,7 @@ def test_commands_name_options_and_values_that_exist(page: str, command: str) ->
         "cells": cells_parameters(3),
         "confocal": confocal_parameters(3, 2),
         "register": RegisterParameters,
+        "estimate": RegisterParameters,
     }
     model = models.get(verb, ColocalizationParameters)
     names = {f.flag: f.name for f in parameter_fields(model)}

@@ -97,6 +97,40 @@ def test_brightness_that_changes_does_not_look_like_motion(rigid_movie):
     assert np.sqrt((error**2).mean()) < 0.06
 
 
+def with_glare(movie, counts):
+    """A smooth glare, its photons and all, that does not move with the scene."""
+    y, x = np.indices(movie.counts.shape[1:])
+    light = counts / movie.gain * np.exp(-((y - 40) ** 2 + (x - 60) ** 2) / (2 * 25**2))
+    photons = np.random.default_rng(0).poisson(np.broadcast_to(light, movie.counts.shape))
+    return (movie.counts + photons * movie.gain).astype(np.uint16)
+
+
+@pytest.mark.parametrize("model", ["rigid", "nonrigid"])
+@pytest.mark.parametrize("cutoff", [None, 12.0])
+def test_a_glare_of_30_photons_that_stays_where_it_is_is_passed_over(rigid_movie, model, cutoff):
+    given = MotionParameters(model=model, reference_frames=120, highpass_px=cutoff)
+    found = register(with_glare(rigid_movie, 600), given)
+    error = error_of(found.shift_yx_px, rigid_movie.shift_yx_px)
+    assert np.sqrt((error**2).mean()) < 0.08
+
+
+def test_a_glare_that_drowns_the_scene_is_helped_by_the_highpass(rigid_movie):
+    """150 photons of glare over 4 of the scene: most frames are lost without the filter."""
+    movie = with_glare(rigid_movie, 3000)
+    lost = {}
+    for cutoff in (None, 12.0):
+        found = register(movie, RIGID.model_copy(update={"highpass_px": cutoff}))
+        lost[cutoff] = int((~found.good).sum())
+    assert lost[12.0] < lost[None] / 3
+
+
+def test_gain_that_is_given_is_not_used_when_nothing_is_to_be_stabilised(rigid_movie):
+    from aequorea.motion.registration import find_reference
+
+    given = RIGID.model_copy(update={"gain": 20.0, "zero": 100.0, "stabilise": False})
+    assert not find_reference(rigid_movie.counts, given).preparation.stabilise
+
+
 def test_frames_that_cannot_be_placed_are_marked(rigid_movie):
     movie = rigid_movie.counts.astype(np.float32)
     rng = np.random.default_rng(0)

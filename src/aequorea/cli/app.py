@@ -41,6 +41,10 @@ _COMMANDS = {
         "Cells, nuclei and puncta in 3D: distances, chance, conditions.",
     ),
     "register": ("aequorea.cli.register:register", "Find the motion of a movie, and undo it."),
+    "estimate": (
+        "aequorea.cli.register:estimate",
+        "Tell what registering a movie will take: time, memory, disk.",
+    ),
     "photon": ("aequorea.cli.photon:app", "Gain of a movie, and what storing it as photons saves."),
     "verify": ("aequorea.cli.runs:verify", "Check that a run is still what it says."),
     "report": ("aequorea.cli.runs:report", "Rebuild the page of a run."),

@@ -284,7 +284,7 @@ def find_reference(
     reach = min(reach, 0.5 * min(shape) - 1)
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FEW)).round().astype(int)]
     coarse = Preparation(stabilise=False, reason="as asked").binned(_coarse(shape))
-    if parameters.gain is not None:
+    if parameters.gain is not None and parameters.stabilise is not False:
         coarse = replace(coarse, stabilise=True, gain=parameters.gain, zero=parameters.zero or 0.0)
     _, found = _aligned(some, coarse, reach, None, None, workers)
     known = found.yx_px * coarse.bins
@@ -533,14 +533,19 @@ def _bent(
     shifts = reference.matched((reach, reach), band).shifts(spectra)
     for _ in range(2):
         start = np.nan_to_num(shifts.yx_px)[:, None, None] + np.zeros((*nodes, 2))
-        elastic = Elastic.of(reference.image, reference.whitening, nodes, step)
+        elastic = Elastic.of(reference.image, _banded(reference, band), nodes, step)
         elastic = elastic.with_step_of(spectra[some], start[some], shifts.likeness[some], workers)
         field, _ = elastic.fields(spectra, start, shifts.likeness, workers, initial=field)
         middle = np.median(field, axis=0)
         reference = averaged(frames, field - middle, shifts.likeness, workers=workers)
         field, step = field - middle, elastic.step_px
         shifts = reference.matched((reach, reach), band).shifts(spectra)
-    return Elastic.of(reference.image, reference.whitening, nodes, step), reference
+    return Elastic.of(reference.image, _banded(reference, band), nodes, step), reference
+
+
+def _banded(reference: Reference, band: FloatArray | None) -> FloatArray:
+    """What whitens frames, without frequencies that are to play no part."""
+    return reference.whitening if band is None else reference.whitening * np.sqrt(band)
 
 
 def _still(frames: NDArray[Any], finder: Finder, workers: int) -> NDArray[np.float32]:

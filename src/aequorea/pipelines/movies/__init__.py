@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "estimates": ("Estimate", "estimate"),
     "kept_motion": ("read_motion",),
     "parameters": ("RegisterParameters",),
     "workflow": ("open_registered", "rebuild_report", "register"),

@@ -93,8 +93,8 @@ def run_register(
     values = parameters.values
     check_target(out, workflow=WORKFLOW)
     with collected_warnings() as notes:
-        movie = _opened(source, values)
-    _check(movie, values)
+        movie = open_source(source, values)
+    check_movie(movie, values)
     plan = RegisterSteps(movie, values, execution.n_workers)
     with limited_threads(execution.n_workers):
         return run_steps(
@@ -144,7 +144,7 @@ def open_registered(run: str | os.PathLike[str], *, channel: str | None = None) 
     where = Path(source.get("resolved", source["path"]))
     if not where.exists():
         raise InputError(f"{run}: its movie is not at {where} any more")
-    movie = _opened(where, values)
+    movie = open_source(where, values)
     wanted = values.movie.channel if channel is None else channel
     opened: Image = registered(
         one_channel(movie, wanted),
@@ -172,12 +172,19 @@ def rebuild_report(run_dir: Path) -> Path:
     return run_dir / "report.html"
 
 
-def _opened(source: Path, values: RegisterParameters) -> Image:
+def open_source(source: Path, values: RegisterParameters) -> Image:
+    """A movie as the parameters say it is to be read."""
     how = values.movie
     return open_movie(source, frame_rate_hz=how.frame_rate_hz, scene=how.scene, axes=how.axes)
 
 
-def _check(movie: Image, values: RegisterParameters) -> None:
+def check_movie(movie: Image, values: RegisterParameters) -> None:
+    """Refuse a movie, or frames of it, that cannot be registered.
+
+    Raises
+    ------
+    InputError
+    """
     n = movie.sizes["t"]
     if n < 2:
         raise InputError(f"{movie.source}: has {n} frame; registration needs 2 or more")
