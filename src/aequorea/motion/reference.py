@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aequorea.errors import InputError
 from aequorea.motion.matched import (
     MatchedFilter,
     Shifts,
@@ -53,8 +54,20 @@ class Reference:
     def matched(
         self, max_shift_px: tuple[float, float], band: FloatArray | None = None
     ) -> MatchedFilter:
-        """Filter that finds the shifts of frames from this image."""
-        return MatchedFilter(self.image, self.whitening, max_shift_px, band)
+        """Filter that finds the shifts of frames from this image.
+
+        Raises
+        ------
+        InputError
+            If the image shows nothing above the noise.
+        """
+        whitening = self.whitening
+        if not whitening.any():
+            raise InputError(
+                "frames have nothing in common that rises above their noise: there is nothing to "
+                "register the movie by"
+            )
+        return MatchedFilter(self.image, whitening, max_shift_px, band)
 
 
 def align(
@@ -98,6 +111,8 @@ def align(
     if start is None:
         image, noise = _most_alike(frames), noise_power([frames], frames.shape[1:], workers)
         reference = Reference(image=image, noise=noise, n_frames=min(_SEED_FRAMES, len(frames)))
+        if not reference.whitening.any():  # too few for a dim scene: all of them, as they lie
+            reference = averaged(frames, before, np.ones(len(frames)), workers=workers)
     else:
         known = np.isfinite(start).all(axis=1)
         before = np.nan_to_num(start)
@@ -129,7 +144,8 @@ def averaged(
     likeness : ndarray, shape (t,)
         Frames that are hardly alike the reference so far are left out.
     """
-    good = np.nan_to_num(likeness) > 0.3 * np.nanmedian(likeness)
+    alike = np.nan_to_num(likeness)
+    good = alike > 0.3 * np.median(alike[alike > 0]) if (alike > 0).any() else alike > 0
     if good.sum() < 2:
         good = np.ones(len(frames), bool)
     kept = np.flatnonzero(good)

@@ -402,14 +402,18 @@ def _sample(movie: LazyArray, n_frames: int, wanted: int, left_out: set[int]) ->
         for part in evenly_spread(n_frames, wanted, _RUN_FRAMES)
     ]  # fmt: skip
     frames = np.concatenate(runs) if runs else np.zeros((0,))
+    wrong = 0
     if len(frames):
         flat = frames.reshape(len(frames), -1)
-        seen = np.array([float(f.max()) - float(f.min()) for f in flat])
+        with np.errstate(invalid="ignore"):
+            seen = np.array([float(f.max()) - float(f.min()) for f in flat])
+        wrong = int((~np.isfinite(seen)).sum())
         frames = frames[np.isfinite(seen) & (seen > 0)]
     if len(frames) < 2:
         raise InputError(
             f"registration needs 2 frames with contrast at least; {len(frames)} of the "
             f"{sum(map(len, runs))} looked at have any"
+            + (f", and {wrong} hold values that are no finite numbers" if wrong else "")
         )
     return frames
 
@@ -450,7 +454,7 @@ def _held_by_whole_pixels(frames: NDArray[Any], shift_px: FloatArray) -> NDArray
         for frame, (y, x) in zip(frames, whole.tolist(), strict=True)
         if top <= y <= bottom and left <= x <= right
     ]  # fmt: skip
-    return np.stack(kept)
+    return np.stack(kept) if kept else frames[:0]
 
 
 def _highpass(shape: list[int], cutoff_px: float | None, bins: int) -> FloatArray | None:
